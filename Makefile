@@ -1,0 +1,79 @@
+# Vermilion: the one menu. `make help` lists it.
+# Everything lands inside the checkout: .venv, .tools, .cache; `make clean` removes it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+BROKER ?= embedded
+BIN := .venv/bin
+export UV_CACHE_DIR := $(CURDIR)/.cache/uv
+export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+MEMBERS := libs/build libs/pipeline services/capture services/fingerprint services/classify cli
+EDITABLE := $(foreach member,$(MEMBERS),-e ./$(member))
+UV := $(BIN)/uv pip
+INSTALL_MEMBERS := $(UV) install --quiet --python $(BIN)/python --no-deps --no-build-isolation
+COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	$(foreach name,build pipeline capture fingerprint classify,--no-emit-package vermilion-$(name)) --no-emit-package vermilion
+SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/build/src/*/*.py)
+
+.PHONY: help setup build demo test lint kafka pins clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .cache/setup build kafka-free-resources ## everything into .venv, knowledge fetched, extensions built
+
+.cache/uv-installed: requirements/uv.txt
+	@mkdir -p .cache
+	$(PYTHON) -c 'import sys; sys.exit("Vermilion needs Python 3.11 or newer, this is %d.%d: make setup PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv || { echo "no venv module: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@touch $@
+
+.cache/setup: .cache/uv-installed requirements/all.txt
+	$(UV) install --quiet --python $(BIN)/python --require-hashes -r requirements/all.txt
+	@touch $@
+
+.cache/built: .cache/setup $(SOURCES) $(addsuffix /pyproject.toml,$(MEMBERS))
+	@command -v gcc >/dev/null || command -v cc >/dev/null || { echo "no C compiler: apt-get install gcc libc6-dev" >&2; exit 1; }
+	$(INSTALL_MEMBERS) -e ./libs/build
+	$(INSTALL_MEMBERS) $(EDITABLE)
+	@touch $@
+
+build: .cache/built ## compile the extensions again (after a change to a .pyx)
+
+.PHONY: kafka-free-resources
+kafka-free-resources: build
+	@$(BIN)/vermilion db fetch --quiet
+
+demo: setup ## the whole chain on a bundled capture (BROKER=kafka: on a real Apache Kafka)
+	@$(BIN)/vermilion demo --broker $(BROKER)
+
+kafka: build ## Apache Kafka's jars from Maven Central into .tools
+	@$(BIN)/vermilion dev kafka fetch
+
+lint: build ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: setup kafka lint ## every check and test, real Apache Kafka included
+	$(BIN)/python -m pytest
+
+pins: .cache/uv-installed ## resolve the pins in requirements/ anew
+	$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	$(COMPILE) requirements/build.in -o requirements/build.txt
+	$(COMPILE) cli/pyproject.toml --extra kafka requirements/build.in requirements/dev.in requirements/uv.in -o requirements/all.txt
+	$(COMPILE) libs/pipeline/pyproject.toml --extra kafka -c requirements/all.txt -o requirements/pipeline.txt
+	$(foreach name,capture fingerprint classify,$(COMPILE) services/$(name)/pyproject.toml --extra service -c requirements/all.txt -o requirements/$(name).txt;)
+	$(COMPILE) cli/pyproject.toml --extra kafka -c requirements/all.txt -o requirements/cli.txt
+
+clean: ## remove all that setup and build made
+	rm -rf .venv .tools .cache build */build */*/build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name '*.so' -path '*/src/*' -delete

@@ -1,0 +1,66 @@
+"""Options that several commands share, and the settings they make."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vermilion_pipeline.settings import Settings, load
+
+Servers = Annotated[
+    str | None,
+    typer.Option(
+        "--bootstrap-servers",
+        "-b",
+        metavar="HOST:PORT,…",
+        help="Kafka's addresses.",
+        show_default="VERMILION_BOOTSTRAP_SERVERS or 127.0.0.1:9092",
+    ),
+]
+Prefix = Annotated[
+    str | None, typer.Option("--topic-prefix", help="Before each topic's name.", show_default="vermilion.")
+]
+Kafka = Annotated[
+    list[str] | None,
+    typer.Option("-X", metavar="NAME=VALUE", help="Any librdkafka setting; may be repeated."),
+]
+Http = Annotated[
+    int | None,
+    typer.Option("--http-port", help="Port of /healthz, /readyz and /metrics; 0: none.", show_default="0"),
+]
+Instance = Annotated[
+    str | None,
+    typer.Option("--instance", help="This replica's stable name.", show_default="one for this run"),
+]
+Database = Annotated[
+    Path | None,
+    typer.Option(
+        "--fp_db", "-d", metavar="DB", help="Fingerprint database (gzip, JSON lines) to use instead."
+    ),
+]
+Depth = Annotated[
+    int, typer.Option("--depth", min=0, help="Bytes per direction of a flow that are looked at; 0: all.")
+]
+
+
+def settings(servers: str | None, kafka: list[str] | None, **flags: Any) -> Settings:
+    """The settings, flags first. Raises SettingsError; typer.BadParameter for ``-X`` without ``=``."""
+    passed = {}
+    for item in kafka or []:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{item}: NAME=VALUE is expected", param_hint="-X")
+        passed[name] = value
+    found = load(bootstrap_servers=servers, **flags)
+    found.kafka = {**found.kafka, **passed}
+    return found
+
+
+def capture_files(paths: list[Path]) -> list[Path]:
+    """The files; a directory among them is wrong usage. Raises typer.BadParameter."""
+    for path in paths:
+        if path.is_dir():
+            raise typer.BadParameter(f"{path} is a directory; name the capture files in it")
+    if not paths:
+        raise typer.BadParameter("name at least one capture file", param_hint="-r FILE")
+    return paths

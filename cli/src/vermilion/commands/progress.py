@@ -1,0 +1,45 @@
+"""Progress bars on stderr, for a terminal, and only for what takes longer than a second."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+_PATIENCE_SECONDS = 1.0
+
+
+@contextmanager
+def bytes_read() -> Iterator[Callable[[int, int], None]]:
+    """A function to call with the bytes done and the bytes there are; draws a bar if need be."""
+    console = Console(stderr=True)
+    if not sys.stderr.isatty():
+        yield lambda _done, _size: None
+        return
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    started = time.monotonic()
+    task: TaskID | None = None
+
+    def advance(done: int, size: int) -> None:
+        nonlocal task
+        if task is None:
+            if time.monotonic() - started < _PATIENCE_SECONDS:
+                return
+            task = bar.add_task("reading", total=size)
+            bar.start()
+        bar.update(task, completed=done, total=size)
+
+    try:
+        yield advance
+    finally:
+        bar.stop()

@@ -1,0 +1,48 @@
+"""The demo's tables: the flows with their answers, and what each stage read and wrote."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from vermilion.chain import ChainResult
+from vermilion.events import ROW_HEAD, endpoint, row
+
+
+def show(result: ChainResult, capture: Path) -> None:
+    """Print the tables on stdout; plain where it is no terminal."""
+    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    truth = _programs(capture)
+    flows = Table(
+        *ROW_HEAD, *(["really was"] if truth else []), title=f"{capture.name}: who spoke to whom with what"
+    )
+    for event in result.events:
+        cells = [escape(cell) for cell in row(event)]
+        if truth:
+            cells.append(truth.get(endpoint(event["src_ip"], event["src_port"]), "?"))
+        flows.add_row(*cells)
+    console.print(flows)
+    stages = Table("stage", "read", "wrote", "dead letters", title=f"per stage, on {result.broker}")
+    for stage in result.stages:
+        stages.add_row(stage.name, stage.read, stage.wrote, str(stage.dead))
+    console.print(stages)
+    verdict = f"[red]{result.lost} records or events lost[/]" if result.lost else "[green]nothing lost[/]"
+    console.print(f"{verdict}; knowledge: {result.knowledge}; {result.seconds:.1f} s")
+    if truth:
+        console.print(
+            "Unknown is an answer: the public database is of 2019, and says nothing about a program whose "
+            "fingerprint it has never seen."
+        )
+
+
+def _programs(capture: Path) -> dict[str, str]:
+    """Which program made each flow, for our own recordings: ``source address:port`` -> name."""
+    notes = capture.with_suffix(".json")
+    if not notes.exists():
+        return {}
+    return {
+        endpoint(flow["src_ip"], flow["src_port"]): f"{flow['program']} {flow['version']}"
+        for flow in json.loads(notes.read_text(encoding="utf-8"))
+    }

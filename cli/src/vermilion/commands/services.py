@@ -1,0 +1,112 @@
+"""``vermilion capture``, ``fingerprint``, ``classify``: the services."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vermilion.commands.options import (
+    Database,
+    Depth,
+    Http,
+    Instance,
+    Kafka,
+    Prefix,
+    Servers,
+    capture_files,
+    settings,
+)
+from vermilion.commands.progress import bytes_read
+
+
+def capture(
+    read: Annotated[
+        list[Path] | None, typer.Option("--read", "-r", metavar="FILE", help="Capture file; may be repeated.")
+    ] = None,
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="Capture files.")] = None,
+    sensor: Annotated[
+        str | None, typer.Option(help="Who captured it.", show_default="this machine's name")
+    ] = None,
+    depth: Depth = 16_384,
+    bootstrap_servers: Servers = None,
+    topic_prefix: Prefix = None,
+    kafka: Kafka = None,
+) -> None:
+    """Publish the heads of a capture's flows to the payloads topic. Blocks, and loses nothing."""
+    from vermilion_capture.pcapfile import CaptureError
+    from vermilion_capture.publish import Publisher
+    from vermilion_capture.source import FileSource
+    from vermilion_pipeline.service import broker_and_codec
+
+    paths = capture_files([*(read or []), *(files or [])])
+    config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix, sensor=sensor)
+    broker, codec = broker_and_codec(config)
+    publisher = Publisher(broker, codec, config.topic_prefix)
+    failed = 0
+    with bytes_read() as progress:
+        for path in paths:
+            try:
+                source = FileSource(path, config.sensor, depth)
+                publisher.publish(source, lambda s=source: progress(s.consumed, s.size))  # type: ignore[misc]
+            except CaptureError as error:
+                failed += 1
+                typer.echo(f"vermilion: error: {error}", err=True)
+                continue
+            finally:
+                if "source" in locals() and source.path == path:
+                    _report(path, source.run, source.counts)
+    publisher.close()
+    typer.echo(f"{publisher.acknowledged} of {publisher.produced} records acknowledged", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _report(path: Path, run: str, counts: dict[str, int]) -> None:
+    skipped = ", ".join(
+        f"{count} {reason}" for reason, count in sorted(counts.items()) if reason not in ("packets", "kept")
+    )
+    typer.echo(
+        f"{path}: run {run}: {counts.get('packets', 0)} packets, {counts.get('kept', 0)} published"
+        + (f"; not: {skipped}" if skipped else ""),
+        err=True,
+    )
+
+
+def fingerprint(
+    bootstrap_servers: Servers = None,
+    topic_prefix: Prefix = None,
+    kafka: Kafka = None,
+    http_port: Http = None,
+    instance: Instance = None,
+) -> None:
+    """Reassemble flow heads from the payloads topic and emit fingerprint events. Runs until SIGTERM."""
+    from vermilion_fingerprint.stage import FingerprintStage
+    from vermilion_pipeline.service import serve
+
+    config = settings(
+        bootstrap_servers, kafka, topic_prefix=topic_prefix, http_port=http_port, instance=instance
+    )
+    serve(config, FingerprintStage)
+
+
+def classify(
+    num_procs: Annotated[
+        int, typer.Option("--num-procs", "-n", min=0, help="How many probable processes to list.")
+    ] = 0,
+    fp_db: Database = None,
+    bootstrap_servers: Servers = None,
+    topic_prefix: Prefix = None,
+    kafka: Kafka = None,
+    http_port: Http = None,
+    instance: Instance = None,
+) -> None:
+    """Answer fingerprint events with the process behind them. Runs until SIGTERM; add replicas to scale."""
+    from vermilion_classify.knowledge import load
+    from vermilion_classify.sources import sources
+    from vermilion_classify.stage import ClassifyStage
+    from vermilion_pipeline.service import serve
+
+    config = settings(
+        bootstrap_servers, kafka, topic_prefix=topic_prefix, http_port=http_port, instance=instance
+    )
+    serve(config, lambda: ClassifyStage(load(sources()[0], fp_db), num_procs))

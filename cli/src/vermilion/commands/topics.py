@@ -1,0 +1,60 @@
+"""``vermilion topics``: create what the flow needs, and describe it."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vermilion.commands.options import Kafka, Prefix, Servers, settings
+from vermilion_pipeline.topics import TOPICS
+
+app = typer.Typer(help="The topics of the flow.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of each topic.")] = 12,
+    replication: Annotated[
+        int | None,
+        typer.Option(min=1, help="Replicas of each partition.", show_default="the broker's default"),
+    ] = None,
+    bootstrap_servers: Servers = None,
+    topic_prefix: Prefix = None,
+    kafka: Kafka = None,
+) -> None:
+    """Create the topics that are missing. An existing one keeps its partitions."""
+    from vermilion_pipeline.service import broker_and_codec
+
+    config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix)
+    broker, _ = broker_and_codec(config)
+    names = [topic.full_name(config.topic_prefix) for topic in TOPICS]
+    created = broker.create(names, partitions, replication)
+    for name, count in broker.partitions(names).items():
+        typer.echo(f"{name}: {count} partitions, {'created' if name in created else 'was there'}")
+
+
+@app.command()
+def describe(bootstrap_servers: Servers = None, topic_prefix: Prefix = None, kafka: Kafka = None) -> None:
+    """Show the flow: each topic, what it carries, who writes and who reads it."""
+    from vermilion_pipeline.service import broker_and_codec
+
+    config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix)
+    broker, _ = broker_and_codec(config)
+    there = broker.topics()
+    table = Table("topic", "partitions", "schema", "key", "written by", "read by", box=None)
+    for topic in TOPICS:
+        name = topic.full_name(config.topic_prefix)
+        count = there.get(name)
+        table.add_row(
+            name,
+            str(count) if count else "missing",
+            topic.schema or "original bytes",
+            topic.key,
+            ", ".join(topic.written_by),
+            ", ".join(topic.read_by),
+        )
+    Console().print(table)
+    if any(topic.full_name(config.topic_prefix) not in there for topic in TOPICS):
+        typer.echo("some topics are missing; create them with: vermilion topics create", err=True)
+        raise typer.Exit(1)

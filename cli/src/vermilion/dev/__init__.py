@@ -1,0 +1,1 @@
+"""What only developers and tests need: an Apache Kafka without containers."""

@@ -1,0 +1,79 @@
+"""How an event looks to a person or a script: JSON by section, or a row of a table."""
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any
+
+import orjson
+
+
+def scan_json(event: Mapping[str, Any]) -> bytes:
+    """One line as ``scan`` writes it: addresses, time in seconds, fingerprints, context, answer."""
+    line: dict[str, Any] = {
+        name: event[name] for name in ("src_ip", "dst_ip", "src_port", "dst_port", "protocol")
+    }
+    line["event_start"] = event["event_start"] / 1e6
+    line["fingerprints"] = event["fingerprints"]
+    if context := _known(event.get(event["type"])):
+        line[event["type"]] = context
+    line.update({flag: True for flag in ("reassembled", "truncated") if event[flag]})
+    if analysis := event.get("analysis"):
+        line["analysis"] = {name: value for name, value in _known(analysis).items() if value != []}
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def tail_json(event: Mapping[str, Any]) -> bytes:
+    """One line as ``tail`` writes it: what ``scan`` writes, and where the event comes from."""
+    line = orjson.loads(scan_json(event))
+    for name in ("event_id", "type", "sensor", "run", "replayed", "community_id", "vlans", "vni"):
+        line[name] = event[name]
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def payload_json(record: Mapping[str, Any]) -> bytes:
+    """One payload record: times in seconds, bytes in hex, addresses as text."""
+    line = {name: value.hex() if isinstance(value, bytes) else value for name, value in record.items()}
+    for name in ("src_ip", "dst_ip"):
+        line[name] = address(record[name])
+    line["time"] = record["time"] / 1e6
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def address(packed: bytes) -> str:
+    """An address as text; empty for a mark's, hex for what is none."""
+    try:
+        return str(ip_address(packed)) if packed else ""
+    except ValueError:
+        return packed.hex()
+
+
+def row(event: Mapping[str, Any]) -> tuple[str, ...]:
+    """Source, destination, server name, process, score, match: cells of a table."""
+    analysis = event.get("analysis")
+    context = event.get(event["type"]) or {}
+    return (
+        endpoint(event["src_ip"], event["src_port"]),
+        endpoint(event["dst_ip"], event["dst_port"]),
+        printable(context.get("server_name") or "-"),
+        printable(analysis["process"]) if analysis else "-",
+        f"{analysis['score']:.2f}" if analysis else "-",
+        analysis["match"] if analysis else "-",
+    )
+
+
+ROW_HEAD = ("source", "destination", "server name", "process", "score", "match")
+
+
+def endpoint(ip: str, port: int) -> str:
+    """``address:port``, IPv6 in brackets."""
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
+def printable(text: str, width: int = 60) -> str:
+    """A stranger's text for a terminal: no control characters, no endless lines."""
+    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return shown if len(shown) <= width else shown[: width - 1] + "…"
+
+
+def _known(context: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (context or {}).items() if value is not None}

@@ -1,0 +1,37 @@
+"""The ``vermilion`` command: every sub-command, and the one place where errors are told."""
+
+import os
+import sys
+
+import typer
+
+from vermilion import commands
+from vermilion.dev.commands import app as dev
+from vermilion.errors import TOLD
+from vermilion_pipeline import logs
+
+app = typer.Typer(
+    name="vermilion",
+    help="Which program, on which operating system, opened this connection?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+commands.register(app)
+app.add_typer(dev, name="dev")
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 fine, 1 failed while working, 2 wrong usage."""
+    logs.configure(level="warning")
+    try:
+        app()
+    except TOLD as error:
+        sys.stderr.write(f"vermilion: error: {error}\n")
+        sys.exit(1)
+    except BrokenPipeError:
+        # Whoever read our output has enough (`| head`). Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)

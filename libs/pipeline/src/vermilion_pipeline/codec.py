@@ -1,0 +1,123 @@
+"""Avro records on the wire, in two framings; readers accept both.
+
+* Single-object encoding (Avro specification, "Single-object encoding"): ``C3 01``, the schema's
+  CRC-64-AVRO, the body. Written when no registry is configured.
+* Confluent wire format: ``00``, the schema's id in the registry (4 bytes, big-endian), the body.
+  Written when one is.
+"""
+
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol
+
+from fastavro import schemaless_reader, schemaless_writer
+
+from vermilion_pipeline import schemas
+from vermilion_pipeline.topics import TOPICS, Topic
+
+_SINGLE_OBJECT = b"\xc3\x01"
+_CONFLUENT = b"\x00"
+
+
+class DecodeError(Exception):
+    """A record's value that cannot be decoded; says what was found and at which offset of it."""
+
+
+class Registry(Protocol):
+    """Schema ids of a schema registry."""
+
+    def id_of(self, subject: str, schema: str) -> int:
+        """The id of ``schema`` under ``subject``, registering it if need be."""
+
+    def schema_of(self, schema_id: int) -> str | None:
+        """The schema with this id, or None if the registry knows none."""
+
+
+class Codec:
+    """Encodes and decodes the values of all topics."""
+
+    def __init__(self, registry: Registry | None = None, prefix: str = "vermilion.") -> None:
+        self._registry = registry
+        self._prefix = prefix
+        self._by_crc = {schemas.crc64(text): text for text in _known_schemas()}
+        self._by_id: dict[int, str] = {}
+
+    def encoder(self, topic: Topic) -> Callable[[Mapping[str, Any]], bytes]:
+        """A function from a record of ``topic`` to its framed bytes."""
+        if topic.schema is None:
+            raise ValueError(f"{topic.name} carries original bytes, which have no schema")
+        text = schemas.text(topic.schema)
+        parsed = schemas.parsed(text)
+        if self._registry is None:
+            header = _SINGLE_OBJECT + schemas.crc64(text)
+        else:
+            schema_id = self._registry.id_of(f"{topic.full_name(self._prefix)}-value", text)
+            header = _CONFLUENT + schema_id.to_bytes(4, "big")
+
+        def encode(record: Mapping[str, Any]) -> bytes:
+            buffer = BytesIO()
+            buffer.write(header)
+            schemaless_writer(buffer, parsed, record)
+            return buffer.getvalue()
+
+        return encode
+
+    def decoder(self, topic: Topic) -> Callable[[bytes | None], Any]:
+        """A function from framed bytes, by any version of the schema, to a record of ``topic``.
+
+        The function raises DecodeError, whatever the bytes are.
+        """
+        if topic.schema is None:
+            raise ValueError(f"{topic.name} carries original bytes, which have no schema")
+        reader = schemas.parsed(schemas.text(topic.schema))
+
+        def decode(value: bytes | None) -> Any:
+            if not value:
+                raise DecodeError("the value is empty; an Avro record was expected")
+            writer, start = self._writer_schema(value)
+            buffer = BytesIO(value)
+            buffer.seek(start)
+            try:
+                record = schemaless_reader(buffer, writer, None if writer is reader else reader)
+            except Exception as error:  # whatever fastavro meets in a stranger's bytes
+                raise DecodeError(
+                    f"no {topic.schema} record at offset {start} of the value: "
+                    f"{type(error).__name__}: {error}"
+                ) from None
+            if buffer.tell() != len(value):
+                raise DecodeError(
+                    f"{len(value) - buffer.tell()} bytes follow the record at offset {buffer.tell()}"
+                )
+            return record
+
+        return decode
+
+    def _writer_schema(self, value: bytes) -> tuple[Any, int]:
+        if value[:2] == _SINGLE_OBJECT and len(value) >= 10:
+            text = self._by_crc.get(value[2:10])
+            if text is None:
+                raise DecodeError(f"unknown schema fingerprint {value[2:10].hex()} at offset 2")
+            return schemas.parsed(text), 10
+        if value[:1] == _CONFLUENT and len(value) >= 5:
+            return schemas.parsed(self._registered(int.from_bytes(value[1:5], "big"))), 5
+        raise DecodeError(f"no Avro framing at offset 0: the value begins with {value[:4].hex(' ')}")
+
+    def _registered(self, schema_id: int) -> str:
+        if self._registry is None:
+            raise DecodeError(
+                f"schema id {schema_id} at offset 1 needs a schema registry, and none is configured "
+                "(VERMILION_REGISTRY_URL)"
+            )
+        text = self._by_id.get(schema_id) or self._registry.schema_of(schema_id)
+        if text is None:
+            raise DecodeError(f"the schema registry knows no schema id {schema_id} (offset 1)")
+        self._by_id[schema_id] = text
+        return text
+
+
+def _known_schemas() -> list[str]:
+    """The schemas of today and every version ever released."""
+    today = [schemas.text(topic.schema) for topic in TOPICS if topic.schema]
+    released = sorted(Path(schemas.schema_dir(), "released").glob("*/*.avsc"))
+    return today + [path.read_text(encoding="utf-8") for path in released]

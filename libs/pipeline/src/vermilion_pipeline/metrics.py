@@ -1,0 +1,54 @@
+"""The numbers a service shows at ``/metrics`` (Prometheus)."""
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+# What tasks count (``Handled.counts``): metric -> what it tells, and its labels.
+_COUNTED = {
+    "events": ("Fingerprint events emitted", ["type"]),
+    "answers": ("Classifications, by how the fingerprint was found", ["match"]),
+    "parse_errors": ("Messages that are malformed, by the RFC's name of the field", ["protocol", "field"]),
+    "messages_truncated": ("Messages whose end was never seen", ["protocol"]),
+    "streams_not_recognised": ("Directions of flows that begin like no known protocol", []),
+    "segments_of_finished_flows": ("Segments of flows that were done or forgotten", []),
+    "gaps_given_up": ("Directions closed with a piece missing, by what bound", ["bound"]),
+    "flows_evicted": ("Unfinished flows dropped for lack of memory", []),
+}
+
+
+class Metrics:
+    """One service's metrics, in a registry of their own."""
+
+    def __init__(self, stage: str) -> None:
+        self.registry = CollectorRegistry()
+        self._counted = {
+            name: Counter(f"vermilion_{name}", help_text, labels, registry=self.registry)
+            for name, (help_text, labels) in _COUNTED.items()
+        }
+        self.consumed = self._counter("records_consumed", "Records read and handled")
+        self.produced = self._counter("records_produced", "Records written and committed")
+        self.dead_letters = self._counter("dlq", "Records sent to the dead-letter topic", ["reason"])
+        self.aborted = self._counter(
+            "transactions_aborted", "Transactions aborted and handled again", ["reason"]
+        )
+        self.rebuilt = self._counter("records_rebuilt", "Records read again to rebuild a partition's state")
+        self.commit_seconds = Histogram(
+            "vermilion_commit_seconds", "Time to commit a transaction", registry=self.registry
+        )
+        self.lag = Gauge(
+            "vermilion_consumer_lag", "Records not yet handled, all partitions", registry=self.registry
+        )
+        self.partitions = Gauge(
+            "vermilion_partitions_assigned", "Partitions assigned", registry=self.registry
+        )
+        Gauge("vermilion_build_info", "Constant 1", ["stage"], registry=self.registry).labels(stage).set(1)
+
+    def _counter(self, name: str, help_text: str, labels: list[str] | None = None) -> Counter:
+        return Counter(f"vermilion_{name}", help_text, labels or [], registry=self.registry)
+
+    def count(self, counts: Mapping[tuple[str, ...], int]) -> None:
+        """Add what a task counted."""
+        for (name, *labels), count in counts.items():
+            counter = self._counted[name]
+            (counter.labels(*labels) if labels else counter).inc(count)

@@ -1,0 +1,317 @@
+"""The loop that drives a stage and knows no business: poll, decode, handle, encode, produce, commit.
+
+One batch is one transaction: its outputs, its dead letters and its offsets appear together or not
+at all. The committed offset is the stage's low-water mark, and the next offset to answer is its
+metadata; a partition that comes (back) is read from the former, and what lies before the latter
+only rebuilds state. Nothing is open while polling, so a rebalance can only take what is committed.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import NamedTuple
+
+from vermilion_pipeline import headers
+from vermilion_pipeline.codec import Codec, DecodeError
+from vermilion_pipeline.health import Health
+from vermilion_pipeline.logs import logger
+from vermilion_pipeline.metrics import Metrics
+from vermilion_pipeline.ports import (
+    Broker,
+    BrokerError,
+    Committed,
+    Fenced,
+    Message,
+    Partition,
+    ProducerLost,
+    TransactionAborted,
+    UnknownTopic,
+)
+from vermilion_pipeline.stage import Handled, Incoming, Output, Rejected, Stage, Task
+from vermilion_pipeline.topics import DEADLETTER
+
+_LAG_EVERY_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 10.0
+
+_log = logger("runtime")
+
+
+class DeadLetter(NamedTuple):
+    """A record that goes to the dead-letter topic, and why."""
+
+    message: Message
+    error: Exception
+
+
+class Answered(NamedTuple):
+    """What a batch gave for the topics."""
+
+    outputs: list[Output]
+    dead: list[DeadLetter]
+
+
+class StageFailed(Exception):
+    """A task raised on a batch; the batch is handled again, record by record."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What this runtime has committed since it began."""
+
+    consumed: int = 0
+    produced: int = 0
+    dead: int = 0
+
+
+@dataclass(slots=True)
+class _Assigned:
+    """An assigned partition."""
+
+    task: Task
+    next: int
+    """The next offset to handle."""
+    answer_from: int
+    """Records before this offset are answered already: they only rebuild the task's state."""
+
+
+class Runtime:
+    """Drives one stage as one member of its consumer group."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        stage: Stage,
+        codec: Codec,
+        *,
+        prefix: str,
+        instance: str,
+        metrics: Metrics,
+        health: Health,
+        batch_records: int = 5_000,
+        batch_wait_seconds: float = 0.1,
+    ) -> None:
+        """Connect. Raises UnknownTopic, BrokerUnavailable."""
+        self.totals = Totals()
+        self._broker, self._stage = broker, stage
+        self._metrics, self._health = metrics, health
+        self._batch_records, self._batch_wait = batch_records, batch_wait_seconds
+        self._source = stage.consumes.full_name(prefix)
+        self._target = stage.produces.full_name(prefix)
+        self._dead_letters = DEADLETTER.full_name(prefix)
+        self._decode = codec.decoder(stage.consumes)
+        self._encode = codec.encoder(stage.produces)
+        self._assigned: dict[Partition, _Assigned] = {}
+        self._careful: dict[Partition, int] = {}
+        self._lag_read = 0.0
+        broker.partitions([self._source, self._target, self._dead_letters])
+        self._transactional_id = f"{prefix}{stage.name}-{instance}"
+        self._producer = broker.transactional(self._transactional_id)
+        self._consumer = broker.consumer([self._source], f"{prefix}{stage.name}", self)
+
+    # What the consumer tells (ports.Assignment), inside poll and close.
+
+    def assigned(self, committed: Mapping[Partition, Committed | None]) -> Mapping[Partition, int]:
+        """Begin each partition from its low-water mark, with fresh state."""
+        starts = {}
+        for partition, found in committed.items():
+            start, answer_from = (found.offset, _answer_from(partition, found)) if found else (0, 0)
+            self._assigned[partition] = _Assigned(self._stage.task(), start, answer_from)
+            if found:
+                starts[partition] = start
+            _log.info("assigned", partition=str(partition), start=start, answer_from=answer_from)
+        self._health.ready = True
+        self._metrics.partitions.set(len(self._assigned))
+        return starts
+
+    def revoked(self, partitions: Iterable[Partition]) -> None:
+        """Forget: all that was answered is committed."""
+        for partition in partitions:
+            self._assigned.pop(partition, None)
+            self._careful.pop(partition, None)
+            _log.info("revoked", partition=str(partition))
+        self._metrics.partitions.set(len(self._assigned))
+
+    # The loop.
+
+    def run(self, stop: Event) -> None:
+        """Until ``stop`` is set; the batch in hand is then committed. Raises Fenced, UnknownTopic."""
+        try:
+            while not stop.is_set():
+                try:
+                    self.step()
+                except (Fenced, UnknownTopic):
+                    raise
+                except (BrokerError, StageFailed) as error:
+                    self._recover(error, stop)
+        finally:
+            self._health.ready = False
+            self._consumer.close()
+            self._producer.close()
+
+    def step(self) -> int:
+        """One batch; how many records were read.
+
+        Raises BrokerError or StageFailed: memory is then ahead of the log, and ``restore`` comes
+        before the next step.
+        """
+        messages = self._consumer.poll(self._batch_records, self._batch_wait)
+        self._health.beat()
+        self._read_lag()
+        answered, offsets = Answered([], []), {}
+        consumed = 0
+        for partition, batch in _by_partition(messages).items():
+            assigned = self._assigned.get(partition)
+            if assigned is None:  # taken away within this poll
+                continue
+            consumed += self._handle(partition, assigned, batch, answered)
+            if assigned.next > assigned.answer_from:
+                offsets[partition] = _to_commit(assigned)
+        if offsets:
+            self._commit(answered, offsets)
+            self.totals.consumed += consumed
+            self._metrics.consumed.inc(consumed)
+        return len(messages)
+
+    def _handle(
+        self, partition: Partition, assigned: _Assigned, batch: Sequence[Message], answered: Answered
+    ) -> int:
+        """Hand a partition's records to its task; how many of them were not answered before."""
+        known: list[Message] = []
+        fresh: list[Message] = []
+        for message in batch:
+            if message.offset >= assigned.next:  # else: read before a seek
+                (known if message.offset < assigned.answer_from else fresh).append(message)
+        if known:
+            self._metrics.rebuilt.inc(len(known))
+            self._ask(partition, assigned, known, Answered([], []))
+        if fresh:
+            self._metrics.count(self._ask(partition, assigned, fresh, answered))
+        if batch:
+            assigned.next = max(assigned.next, batch[-1].offset + 1)
+        return len(fresh)
+
+    def _ask(
+        self, partition: Partition, assigned: _Assigned, messages: Sequence[Message], answered: Answered
+    ) -> Mapping[tuple[str, ...], int]:
+        incoming = []
+        origin = {message.offset: message for message in messages}
+        for message in messages:
+            try:
+                incoming.append(Incoming(message.offset, message.key, self._decode(message.value)))
+            except DecodeError as error:
+                answered.dead.append(DeadLetter(message, error))
+        if messages[0].offset <= self._careful.get(partition, -1):
+            handled = _one_by_one(assigned.task, incoming)
+        else:
+            try:
+                handled = assigned.task.handle(incoming)
+            except Exception as error:
+                _log.exception("stage failed; its batch is handled again record by record")
+                self._careful[partition] = messages[-1].offset
+                raise StageFailed(f"{type(error).__name__}: {error}") from error
+        answered.outputs.extend(handled.outputs)
+        answered.dead.extend(DeadLetter(origin[offset], error) for offset, error in handled.rejected)
+        return handled.counts
+
+    def _commit(self, answered: Answered, offsets: Mapping[Partition, Committed]) -> None:
+        producer, stage, schema = self._producer, self._stage.name, self._stage.produces.schema or ""
+        producer.begin()
+        for key, record in answered.outputs:
+            producer.produce(self._target, key, self._encode(record), headers.event(record, stage, schema))
+        for message, error in answered.dead:
+            producer.produce(
+                self._dead_letters, message.key, message.value, headers.dead_letter(message, stage, error)
+            )
+        producer.send_offsets(offsets, self._consumer)
+        with self._metrics.commit_seconds.time():
+            producer.commit()
+        self.totals.produced += len(answered.outputs)
+        self.totals.dead += len(answered.dead)
+        self._metrics.produced.inc(len(answered.outputs))
+        for message, error in answered.dead:
+            self._metrics.dead_letters.labels(type(error).__name__).inc()
+            _log.warning(
+                "dead letter", origin=str(message.partition), offset=message.offset, error=str(error)
+            )
+
+    # When a transaction does not commit.
+
+    def restore(self) -> None:
+        """Abort what is open and go back to what is committed. Raises BrokerError."""
+        try:
+            self._producer.abort()
+        except (ProducerLost, TransactionAborted):
+            self._producer.close()
+            self._producer = self._broker.transactional(self._transactional_id)
+        partitions = list(self._assigned)
+        starts = self.assigned(self._consumer.committed(partitions))
+        for partition in partitions:
+            self._consumer.seek(partition, starts.get(partition, 0))
+
+    def _recover(self, error: BrokerError | StageFailed, stop: Event) -> None:
+        """Restore, waiting longer each time that it fails."""
+        pause = 0.1
+        while not stop.is_set():
+            _log.warning("batch not committed; going back to what is", error=str(error))
+            self._metrics.aborted.labels(type(error).__name__).inc()
+            self._health.beat()
+            try:
+                self.restore()
+            except Fenced:
+                raise
+            except BrokerError as again:
+                error = again
+                stop.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            else:
+                return
+
+    def _read_lag(self) -> None:
+        now = time.monotonic()
+        if now - self._lag_read >= _LAG_EVERY_SECONDS:
+            self._lag_read = now
+            self._metrics.lag.set(sum(self._consumer.lag().values()))
+
+
+def _by_partition(messages: Iterable[Message]) -> dict[Partition, list[Message]]:
+    groups: dict[Partition, list[Message]] = {}
+    for message in messages:
+        groups.setdefault(message.partition, []).append(message)
+    return groups
+
+
+def _one_by_one(task: Task, incoming: Iterable[Incoming]) -> Handled:
+    """Handle records singly; one that the task fails on is rejected, the others go on."""
+    outputs: list[Output] = []
+    rejected: list[Rejected] = []
+    counts: dict[tuple[str, ...], int] = {}
+    for item in incoming:
+        try:
+            handled = task.handle([item])
+        except Exception as error:
+            rejected.append(Rejected(item.offset, error))
+        else:
+            outputs.extend(handled.outputs)
+            rejected.extend(handled.rejected)
+            for name, count in handled.counts.items():
+                counts[name] = counts.get(name, 0) + count
+    return Handled(outputs, counts, rejected)
+
+
+def _to_commit(assigned: _Assigned) -> Committed:
+    low_water = assigned.task.low_water()
+    if low_water is None or low_water >= assigned.next:
+        return Committed(assigned.next)
+    return Committed(low_water, str(assigned.next))
+
+
+def _answer_from(partition: Partition, committed: Committed) -> int:
+    """The next offset to answer, from a commit's metadata; without any, the offset itself."""
+    if committed.metadata.isdecimal():
+        return max(int(committed.metadata), committed.offset)
+    if committed.metadata:
+        _log.warning(
+            "foreign commit metadata ignored", partition=str(partition), metadata=committed.metadata[:100]
+        )
+    return committed.offset

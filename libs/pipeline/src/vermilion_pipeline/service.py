@@ -1,0 +1,75 @@
+"""Runs a stage as a service: settings in, an exit code out."""
+
+import signal
+import threading
+import uuid
+from collections.abc import Callable
+from types import FrameType
+
+from vermilion_pipeline import logs
+from vermilion_pipeline.codec import Codec
+from vermilion_pipeline.health import Health, HealthServer
+from vermilion_pipeline.metrics import Metrics
+from vermilion_pipeline.ports import Broker
+from vermilion_pipeline.runtime import Runtime, Totals
+from vermilion_pipeline.settings import Settings
+from vermilion_pipeline.stage import Stage
+
+
+def broker_and_codec(settings: Settings) -> tuple[Broker, Codec]:
+    """The Kafka cluster and the codec that the settings name."""
+    # Only here: parsers, inference and scan must not need Kafka's client.
+    from vermilion_pipeline.kafka import KafkaBroker  # noqa: PLC0415
+
+    registry = None
+    if settings.registry_url:
+        from vermilion_pipeline.registry import SchemaRegistry  # noqa: PLC0415
+
+        registry = SchemaRegistry(settings.registry_url)
+    return KafkaBroker(settings.kafka_config()), Codec(registry, settings.topic_prefix)
+
+
+def serve(settings: Settings, make_stage: Callable[[], Stage]) -> Totals:
+    """Run until SIGTERM or SIGINT; the batch in hand is then committed.
+
+    Raises the broker's and the stage's own errors when they cannot start or go on.
+    """
+    logs.configure(settings.log_style, settings.log_level)
+    stop = stop_on_signals()
+    stage = make_stage()
+    metrics, health = Metrics(stage.name), Health()
+    server = (
+        HealthServer(settings.http_host, settings.http_port, health, metrics.registry)
+        if settings.http_port
+        else None
+    )
+    try:
+        broker, codec = broker_and_codec(settings)
+        runtime = Runtime(
+            broker,
+            stage,
+            codec,
+            prefix=settings.topic_prefix,
+            instance=settings.instance or uuid.uuid4().hex[:12],
+            metrics=metrics,
+            health=health,
+            batch_records=settings.batch_records,
+            batch_wait_seconds=settings.batch_wait_seconds,
+        )
+        runtime.run(stop)
+    finally:
+        if server:
+            server.close()
+    return runtime.totals
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+
+    def handler(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)
+    return stop

@@ -1,0 +1,95 @@
+"""Settings: flags, then ``VERMILION_*`` in the environment, then a TOML file, then the defaults."""
+
+import os
+from pathlib import Path
+from socket import gethostname
+from typing import Any, Literal
+
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+CONFIG_FILE = "vermilion.toml"
+_SECRET_WORDS = ("password", "secret", "key.pem", "token", "sasl.jaas")
+
+
+class SettingsError(Exception):
+    """A setting that is wrong; says which, where it may come from, and what is expected."""
+
+
+class Settings(BaseSettings):
+    """What every command that talks to Kafka knows."""
+
+    model_config = SettingsConfigDict(env_prefix="VERMILION_", extra="forbid", validate_default=True)
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    topic_prefix: str = "vermilion."
+    registry_url: str | None = None
+    kafka: dict[str, str] = {}
+    """Any librdkafka setting, passed through."""
+    kafka_secret_files: dict[str, Path] = {}
+    """librdkafka settings whose value is read from a file, such as ``sasl.password``."""
+    instance: str | None = None
+    """A stable name of this replica (a StatefulSet's ordinal); without one, a name for this run."""
+    sensor: str = gethostname()
+    batch_records: int = 5_000
+    batch_wait_seconds: float = 0.1
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+    """Port of /healthz, /readyz and /metrics; 0: none."""
+    log_style: Literal["json", "human"] | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment, file; nothing else."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file()))
+
+    def kafka_config(self) -> dict[str, str]:
+        """librdkafka's settings, secrets read in. Raises SettingsError."""
+        config = {"bootstrap.servers": self.bootstrap_servers, **self.kafka}
+        for name, path in self.kafka_secret_files.items():
+            try:
+                config[name] = path.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise SettingsError(f"kafka_secret_files: {name}: {path}: {error.strerror}") from None
+        return config
+
+
+def config_file() -> Path:
+    """The TOML file: ``VERMILION_CONFIG``, or ``vermilion.toml`` in the working folder."""
+    return Path(os.environ.get("VERMILION_CONFIG") or CONFIG_FILE)
+
+
+def load(**flags: Any) -> Settings:
+    """Settings with ``flags`` (None: not given) first. Raises SettingsError."""
+    named = os.environ.get("VERMILION_CONFIG")
+    if named and not Path(named).is_file():
+        raise SettingsError(f"{named}: no such file (named by VERMILION_CONFIG)")
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError(
+            "; ".join(
+                f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
+            )
+            + f" (flag, VERMILION_* or {config_file()})"
+        ) from None
+    except ValueError as error:  # TOML that is none, an environment variable that is no JSON
+        raise SettingsError(f"{config_file()} or VERMILION_*: {error}") from None
+
+
+def masked(config: dict[str, str]) -> dict[str, str]:
+    """librdkafka's settings for printing: secrets are starred."""
+    return {k: "***" if any(word in k for word in _SECRET_WORDS) else v for k, v in config.items()}

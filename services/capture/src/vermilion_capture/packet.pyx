@@ -1,0 +1,196 @@
+"""From a captured frame to its TCP segment, never past what was captured.
+
+Sources: IEEE 802.1Q and 802.1ad (stacked tags), RFC 791 (IPv4), RFC 8200 (IPv6 and its extension
+headers), RFC 9293 (TCP).
+"""
+
+cdef enum:
+    ETHERTYPE_IPV4 = 0x0800
+    ETHERTYPE_IPV6 = 0x86DD
+    ETHERTYPE_VLAN = 0x8100
+    ETHERTYPE_SERVICE_VLAN = 0x88A8
+    ETHERTYPE_OLD_QINQ = 0x9100
+    PROTOCOL_TCP = 6
+    FIN = 1
+    SYN = 2
+    RST = 4
+    MAX_TAGS = 8
+    MAX_EXTENSION_HEADERS = 16
+
+# Why a frame gave no segment; the names are label values of the capture's metrics.
+NOT_IP = "not_ip"
+NOT_TCP = "not_tcp"
+FRAGMENT = "ip_fragment"
+CUT = "headers_cut"
+BAD = "headers_malformed"
+
+
+cdef inline int u16(const unsigned char* p) noexcept:
+    return (p[0] << 8) | p[1]
+
+
+cdef inline unsigned int u32(const unsigned char* p) noexcept:
+    return (<unsigned int>p[0] << 24) | (p[1] << 16) | (p[2] << 8) | p[3]
+
+
+cdef class Segment:
+    """A TCP segment: where it lies in its frame, and its header's fields.
+
+    ``size`` is the payload's length on the wire by the IP header, frame padding not counted;
+    ``payload`` is as much of it as was captured.
+    """
+
+    cdef readonly tuple vlans
+    cdef readonly bytes src_ip, dst_ip
+    cdef readonly int src_port, dst_port, ttl, ip_id, flags, window
+    cdef readonly unsigned int seq, ack
+    cdef readonly bytes options
+    cdef readonly Py_ssize_t size
+    cdef readonly bytes payload
+
+
+cdef struct Ip:
+    Py_ssize_t transport  # where the transport header begins
+    Py_ssize_t end        # where the packet ends by its own header
+    int protocol
+    int ttl
+    int ip_id
+
+
+def segment(bytes frame not None):
+    """The TCP segment in an Ethernet frame; a Segment, or the name of why there is none.
+
+    Pure acknowledgments (no payload, none of SYN, FIN, RST) give None: they carry nothing of a
+    flow's head.
+    """
+    cdef const unsigned char* p = frame
+    cdef Py_ssize_t end = len(frame), at = 12
+    cdef int ethertype, tags = 0
+    cdef Ip ip
+    cdef object reason
+    cdef tuple vlans = ()
+    if end < 14:
+        return CUT
+    ethertype = u16(p + at)
+    while ethertype in (ETHERTYPE_VLAN, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_OLD_QINQ):
+        if end < at + 6:
+            return CUT
+        if tags == MAX_TAGS:
+            return BAD
+        tags += 1
+        vlans = (*vlans, u16(p + at + 2) & 0x0FFF)
+        at += 4
+        ethertype = u16(p + at)
+    at += 2
+    if ethertype == ETHERTYPE_IPV4:
+        reason = ipv4(p, at, end, &ip)
+    elif ethertype == ETHERTYPE_IPV6:
+        reason = ipv6(p, at, end, &ip)
+    else:
+        return NOT_IP
+    if reason is not None:
+        return reason
+    if ip.protocol != PROTOCOL_TCP:
+        return NOT_TCP
+    return tcp(frame, at, end, &ip, vlans)
+
+
+# RFC 791 3.1
+cdef object ipv4(const unsigned char* p, Py_ssize_t at, Py_ssize_t end, Ip* ip):
+    cdef Py_ssize_t header, total
+    if end < at + 20:
+        return CUT
+    header = (p[at] & 15) * 4
+    total = u16(p + at + 2)
+    if p[at] >> 4 != 4 or header < 20:
+        return BAD
+    # Segmentation offload leaves 0 here for a packet above 64 KiB: then the frame tells the end.
+    if total == 0:
+        total = end - at
+    if total < header:
+        return BAD
+    ip.protocol = p[at + 9]
+    if u16(p + at + 6) & 0x3FFF:  # more fragments, or an offset
+        return FRAGMENT
+    if end < at + header:
+        return CUT
+    ip.transport = at + header
+    ip.end = at + total
+    ip.ttl = p[at + 8]
+    ip.ip_id = u16(p + at + 4)
+    return None
+
+
+# RFC 8200 3 and 4
+cdef object ipv6(const unsigned char* p, Py_ssize_t at, Py_ssize_t end, Ip* ip):
+    cdef Py_ssize_t here = at + 40, packet_end, length
+    cdef int next_header, walked
+    if end < here:
+        return CUT
+    if p[at] >> 4 != 6:
+        return BAD
+    packet_end = here + u16(p + at + 4)
+    if packet_end == here:  # a jumbogram or an offloaded packet: the frame tells the end
+        packet_end = end
+    next_header = p[at + 6]
+    for walked in range(MAX_EXTENSION_HEADERS):
+        if next_header in (0, 43, 60, 135):  # hop-by-hop, routing, destination options, mobility
+            length = 8
+        elif next_header == 44:
+            length = 8
+        elif next_header == 51:  # authentication header, RFC 4302: counted in 4 bytes
+            length = 8
+        else:
+            ip.protocol = next_header
+            ip.transport = here
+            ip.end = packet_end
+            ip.ttl = p[at + 7]
+            ip.ip_id = u32(p + at) & 0xFFFFF
+            return None
+        if here + length > packet_end:
+            return BAD
+        if here + length > end:
+            return CUT
+        if next_header == 44:
+            if u16(p + here + 2) & 0xFFF9:
+                return FRAGMENT
+        elif next_header == 51:
+            length = (p[here + 1] + 2) * 4
+        else:
+            length = (p[here + 1] + 1) * 8
+        next_header = p[here]
+        here += length
+        if here > packet_end:
+            return BAD
+    return BAD
+
+
+# RFC 9293 3.1
+cdef object tcp(bytes frame, Py_ssize_t at, Py_ssize_t end, Ip* ip, tuple vlans):
+    cdef const unsigned char* p = frame
+    cdef Py_ssize_t here = ip.transport, header, start
+    cdef Segment found
+    if ip.end < here + 20:
+        return BAD
+    if end < here + 20:
+        return CUT
+    header = (p[here + 12] >> 4) * 4
+    start = here + header
+    if header < 20 or start > ip.end:
+        return BAD
+    if not (p[here + 13] & (FIN | SYN | RST)) and start == ip.end:
+        return None
+    found = Segment.__new__(Segment)
+    found.vlans = vlans
+    if p[at] >> 4 == 4:
+        found.src_ip, found.dst_ip = frame[at + 12:at + 16], frame[at + 16:at + 20]
+    else:
+        found.src_ip, found.dst_ip = frame[at + 8:at + 24], frame[at + 24:at + 40]
+    found.ttl, found.ip_id = ip.ttl, ip.ip_id
+    found.src_port, found.dst_port = u16(p + here), u16(p + here + 2)
+    found.seq, found.ack = u32(p + here + 4), u32(p + here + 8)
+    found.flags, found.window = p[here + 13], u16(p + here + 14)
+    found.options = frame[here + 20:min(start, end)] if found.flags & SYN else b""
+    found.size = ip.end - start
+    found.payload = frame[start:max(start, min(ip.end, end))]
+    return found

@@ -1,0 +1,137 @@
+"""From capture files to payload records: one run a pass over a file, with its marks in time."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+from vermilion_capture.heads import DEPTH, FlowHeads
+from vermilion_capture.packet import Segment, segment
+from vermilion_capture.pcapfile import CaptureError, CaptureFile, Frame
+from vermilion_pipeline.flowid import community_id
+from vermilion_pipeline.records import Payload
+
+# A file has no clock but its packets': a mark at each so many microseconds of packet time.
+_MARK_EVERY = 10_000_000
+
+
+class Item(NamedTuple):
+    """A payload record and its Kafka key; a mark has no key and goes to every partition."""
+
+    key: bytes | None
+    record: Payload
+
+
+class FileSource:
+    """Payload records of one pass over one capture file.
+
+    ``counts``: ``packets`` read, ``kept``, and each reason for which a packet gave no record.
+    """
+
+    def __init__(self, path: Path, sensor: str, depth: int = DEPTH) -> None:
+        """Open the file. Raises CaptureError."""
+        self.path = path
+        self.run = uuid4().hex
+        self.counts: Counter[str] = Counter()
+        self._sensor = sensor
+        self._heads = FlowHeads(depth)
+        self._capture = CaptureFile(path)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._capture.size
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of the file read so far."""
+        return self._capture.consumed
+
+    def __iter__(self) -> Iterator[Item]:
+        """The records in packet order, and time marks; the END_OF_RUN mark last.
+
+        Where the file breaks, the mark comes too, and then CaptureError is raised: what was read
+        before is answered.
+        """
+        mark = self._newest = 0
+        counts = self.counts
+        broken: CaptureError | None = None
+        frames = iter(self._capture)
+        while True:
+            try:
+                frame = next(frames)
+            except StopIteration:
+                break
+            except CaptureError as error:
+                broken = error
+                break
+            counts["packets"] += 1
+            found = segment(frame.data)
+            if isinstance(found, Segment):
+                if item := self._item(frame, found):
+                    yield item
+            else:
+                counts[found or "acknowledgment"] += 1
+            self._newest = max(self._newest, frame.time)
+            mark = mark or self._newest
+            if self._newest - mark >= _MARK_EVERY:
+                mark = self._newest
+                yield self._mark("TIME_MARK")
+        yield self._mark("END_OF_RUN")
+        self._capture.close()
+        if broken:
+            raise broken
+
+    def _item(self, frame: Frame, found: Segment) -> Item | None:
+        kept = self._heads.keep(found)
+        if kept is None:
+            self.counts["beyond_head"] += 1
+            return None
+        self.counts["kept"] += 1
+        key = community_id(found.src_ip, found.dst_ip, found.src_port, found.dst_port, 6)
+        return Item(
+            key.encode(),
+            Payload(
+                kind="SEGMENT",
+                sensor=self._sensor,
+                run=self.run,
+                replayed=True,
+                time=frame.time,
+                ordinal=kept.ordinal,
+                vlans=list(found.vlans),
+                vni=None,
+                src_ip=found.src_ip,
+                dst_ip=found.dst_ip,
+                src_port=found.src_port,
+                dst_port=found.dst_port,
+                transport=6,
+                ttl=found.ttl,
+                ip_id=found.ip_id,
+                seq=found.seq,
+                ack=found.ack,
+                flags=found.flags,
+                window=found.window,
+                options=found.options,
+                payload=kept.payload,
+                missing=kept.missing,
+            ),
+        )
+
+    def _mark(self, kind: str) -> Item:
+        return Item(None, time_mark(kind, self._sensor, self.run, self._newest, replayed=True))
+
+
+def time_mark(kind: str, sensor: str, run: str, time: int, *, replayed: bool) -> Payload:
+    """A TIME_MARK or END_OF_RUN record."""
+    return Payload(
+        kind=kind, sensor=sensor, run=run, replayed=replayed, time=time, ordinal=0, vlans=[], vni=None,
+        src_ip=b"", dst_ip=b"", src_port=0, dst_port=0, transport=6, ttl=0, ip_id=0, seq=0, ack=0,
+        flags=0, window=0, options=b"", payload=b"", missing=0,
+    )  # fmt: skip
+
+
+def open_sources(paths: Iterable[Path], sensor: str, depth: int = DEPTH) -> Iterator[FileSource]:
+    """A source for each file, opened when its turn comes."""
+    for path in paths:
+        yield FileSource(path, sensor, depth)

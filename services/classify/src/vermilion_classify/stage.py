@@ -1,0 +1,46 @@
+"""The classify stage: fingerprint events in, the same with an answer out. It keeps no state."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from vermilion_classify.knowledge import Knowledge
+from vermilion_pipeline.records import Classification, Fingerprint
+from vermilion_pipeline.stage import Handled, Incoming, Output, Rejected, StatelessTask, Task
+from vermilion_pipeline.topics import CLASSIFIED, FINGERPRINTS
+
+
+def classify(event: Fingerprint, knowledge: Knowledge | None, alternatives: int = 0) -> Classification:
+    """The event with its answer; without knowledge, with none. Raises ValueError (no IP address)."""
+    analysis = knowledge.analyse(event, alternatives) if knowledge else None
+    return Classification(**event, analysis=analysis)
+
+
+class ClassifyStage:
+    """Answers each event by itself."""
+
+    name = "classify"
+    consumes = FINGERPRINTS
+    produces = CLASSIFIED
+
+    def __init__(self, knowledge: Knowledge, alternatives: int = 0) -> None:
+        self._knowledge = knowledge
+        self._alternatives = alternatives
+
+    def task(self) -> Task:
+        """Nothing is remembered of a partition."""
+        return StatelessTask(self._handle)
+
+    def _handle(self, batch: Sequence[Incoming]) -> Handled:
+        knowledge = self._knowledge  # one version a batch
+        counts: Counter[tuple[str, ...]] = Counter()
+        outputs, rejected = [], []
+        for offset, key, event in batch:
+            try:
+                answer = classify(event, knowledge, self._alternatives)
+            except (ValueError, KeyError) as error:
+                rejected.append(Rejected(offset, error))
+                continue
+            outputs.append(Output(key, answer))
+            if answer["analysis"]:
+                counts["answers", answer["analysis"]["match"]] += 1
+        return Handled(outputs, counts, rejected)

@@ -1,0 +1,26 @@
+from collections.abc import Mapping
+from typing import Any
+
+class InvalidRecord(ValueError):
+    field: str
+
+class Limits:
+    head: int
+    idle: int
+    life: int
+    flows: int
+    held: int
+    def __init__(
+        self, head: int = ..., idle: int = ..., life: int = ..., flows: int = ..., held: int = ...
+    ) -> None: ...
+
+class FlowTable:
+    events: list[dict[str, Any]]
+    flows: int
+    held: int
+    def __init__(self, limits: Limits) -> None: ...
+    def segment(self, offset: int, record: dict[str, Any]) -> None: ...
+    def mark(self, sensor: str, run: str, time: int) -> None: ...
+    def end(self, sensor: str, run: str) -> None: ...
+    def low_water(self) -> int | None: ...
+    def take_counts(self) -> Mapping[tuple[str, ...], int]: ...

@@ -1,0 +1,51 @@
+"""The fingerprint stage: payload records in, fingerprint events out. It knows no database."""
+
+from collections.abc import Sequence
+
+from vermilion_fingerprint.flows import FlowTable, InvalidRecord, Limits
+from vermilion_pipeline.stage import Handled, Incoming, Output, Rejected
+from vermilion_pipeline.topics import FINGERPRINTS, PAYLOADS
+
+
+class FingerprintTask:
+    """One partition's unfinished flows."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._table = FlowTable(limits)
+
+    def handle(self, batch: Sequence[Incoming]) -> Handled:
+        """Take segments and marks in order; the events that became complete."""
+        table, rejected = self._table, []
+        table.events.clear()
+        for offset, _, record in batch:
+            kind = record["kind"]
+            if kind == "SEGMENT":
+                try:
+                    table.segment(offset, record)
+                except InvalidRecord as error:
+                    rejected.append(Rejected(offset, error))
+            elif kind == "TIME_MARK":
+                table.mark(record["sensor"], record["run"], record["time"])
+            else:
+                table.end(record["sensor"], record["run"])
+        outputs = [Output(event["community_id"].encode(), event) for event in table.events]
+        return Handled(outputs, table.take_counts(), rejected)
+
+    def low_water(self) -> int | None:
+        """The first record of the oldest unfinished flow."""
+        return self._table.low_water()
+
+
+class FingerprintStage:
+    """Makes a task for each partition of ``payloads``."""
+
+    name = "fingerprint"
+    consumes = PAYLOADS
+    produces = FINGERPRINTS
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+
+    def task(self) -> FingerprintTask:
+        """Fresh state for one partition."""
+        return FingerprintTask(self._limits)

@@ -1,0 +1,37 @@
+"""What tests share: a real Apache Kafka, started once a run by the code that developers start it with."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from vermilion.dev.kafka import Cluster, DevError, ports_free
+
+PortFinder = Callable[[int], int]
+
+
+def find_ports(nodes: int) -> int:
+    """Find a first port for a cluster; below where systems take the ports of outgoing connections from."""
+    for _ in range(200):
+        first = random.randrange(20000, 32000)
+        if ports_free(first, nodes):
+            return first
+    pytest.fail("no free ports for Apache Kafka between 20000 and 32000", pytrace=False)
+
+
+@pytest.fixture
+def kafka_ports() -> PortFinder:
+    """Give the first of free ports for a cluster of so many nodes."""
+    return find_ports
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the bootstrap.servers of a real one-node Apache Kafka; without Java or Maven its tests fail."""
+    try:
+        with Cluster(tmp_path_factory.mktemp("kafka"), port=find_ports(1)) as cluster:
+            yield cluster.bootstrap
+    except DevError as error:
+        pytest.fail(f"Apache Kafka cannot run here: {error}", pytrace=False)

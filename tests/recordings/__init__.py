@@ -1,0 +1,1 @@
+"""Records what real programs put on the wire, and notes which program made which flow."""
