@@ -134,7 +134,8 @@ class Cluster:
 
     def _wait(self) -> None:
         """Wait for the brokers to know one another: an open port is too early for a client."""
-        from confluent_kafka import KafkaException - an extra, which only starting needs
+        # An extra, which only starting needs.
+        from confluent_kafka import KafkaException
         from confluent_kafka.admin import AdminClient
 
         # That it cannot connect yet is expected here, so the client is not to write about it.

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 ETHERNET = 1
 _GZIP = b"\x1f\x8b"
@@ -45,7 +45,7 @@ class CaptureFile:
                 raise CaptureError(f"{path}: is a directory; name the capture files in it")
             self._raw = path.open("rb")
             compressed = self._raw.peek(2)[:2] == _GZIP
-            self._file: IO[bytes] = gzip.GzipFile(fileobj=self._raw) if compressed else self._raw
+            self._file = cast("IO[bytes]", gzip.GzipFile(fileobj=self._raw) if compressed else self._raw)
             self._offset = 0
             self._read_header()
         except OSError as error:
