@@ -4,6 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+
 from vermilion_build import source_sha256
 
 ROOT = Path(__file__).parent.parent

@@ -18,13 +18,12 @@ SYN, ACK = 2, 16
 def recorded() -> tuple[bytes, ...]:
     """What each TLS client of the project's recording sent, from its first byte to its hello's last."""
     streams: dict[tuple[bytes, int, bytes, int], list[tuple[int, bytes]]] = {}
-    capture = CaptureFile(RECORDING)
-    for frame in capture:
-        found = segment(frame.data)
-        if isinstance(found, Segment) and found.payload:
-            key = (found.src_ip, found.src_port, found.dst_ip, found.dst_port)
-            streams.setdefault(key, []).append((found.seq, found.payload))
-    capture.close()
+    with CaptureFile(RECORDING) as capture:
+        for frame in capture:
+            found = segment(frame.data)
+            if isinstance(found, Segment) and found.payload:
+                key = (found.src_ip, found.src_port, found.dst_ip, found.dst_port)
+                streams.setdefault(key, []).append((found.seq, found.payload))
     out = []
     for segments in streams.values():
         stream = in_order(segments)

@@ -1,6 +1,7 @@
 """The cursor's two ends."""
 
 import pytest
+
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
 
 

@@ -4,6 +4,7 @@ import pytest
 from fingerprint.hellos import extension, hello, recorded, records, u16s, vector
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vermilion_fingerprint import tls
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
 
@@ -15,7 +16,9 @@ def fingerprint(stream: bytes) -> str:
 
 
 def test_the_seed_form() -> None:
-    extensions = extension(0, vector(b"\0" + vector(b"a.example", 2), 2)) + extension(23) + extension(11, b"\1\0")
+    extensions = (
+        extension(0, vector(b"\0" + vector(b"a.example", 2), 2)) + extension(23) + extension(11, b"\1\0")
+    )
     parsed = tls.parse(Cursor(records(hello(u16s(0x1301, 0xC02F), extensions))))
     assert tls.fingerprint(parsed) == "(0303)(1301c02f)((0000)(0017)(000b00020100))"
     assert parsed.server_name == "a.example"

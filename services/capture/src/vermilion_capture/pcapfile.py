@@ -39,17 +39,27 @@ class CaptureFile:
     def __init__(self, path: Path) -> None:
         """Open ``path`` and read its header. Raises CaptureError."""
         self.path = path
+        self._offset = 0
         try:
             self.size = path.stat().st_size
             if path.is_dir():
                 raise CaptureError(f"{path}: is a directory; name the capture files in it")
             self._raw = path.open("rb")
-            compressed = self._raw.peek(2)[:2] == _GZIP
-            self._file = cast("IO[bytes]", gzip.GzipFile(fileobj=self._raw) if compressed else self._raw)
-            self._offset = 0
-            self._read_header()
         except OSError as error:
             raise CaptureError(f"{path}: {error.strerror or error}") from None
+        try:
+            compressed = self._raw.peek(2)[:2] == _GZIP
+            self._file = cast("IO[bytes]", gzip.GzipFile(fileobj=self._raw) if compressed else self._raw)
+            self._read_header()
+        except CaptureError:
+            self._raw.close()
+            raise
+
+    def __enter__(self) -> "CaptureFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the file."""

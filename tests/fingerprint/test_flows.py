@@ -1,0 +1,248 @@
+"""Flows: any segmentation, order and repetition gives the event that the whole gives."""
+
+import random
+from typing import Any
+
+import pytest
+from fingerprint.flowrecords import (
+    CLIENT,
+    SECOND,
+    SERVER,
+    START,
+    end,
+    events,
+    handle,
+    mark,
+    numbered,
+    record,
+)
+from fingerprint.hellos import recorded, records
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vermilion_fingerprint.stage import FingerprintTask, Limits
+from vermilion_pipeline.stage import Incoming
+
+SYN, FIN = 2, 1
+
+
+def pieces(stream: bytes, size: int, isn: int) -> list[tuple[int, bytes]]:
+    return [(isn + 1 + at, stream[at : at + size]) for at in range(0, len(stream), size)]
+
+
+def shuffled(items: list[Any], window: int, seed: int) -> list[Any]:
+    """Each item at most about ``window`` places from where it was."""
+    draw = random.Random(seed)
+    return [item for _, item in sorted((i + draw.uniform(0, window), item) for i, item in enumerate(items))]
+
+
+def whole(stream: bytes, isn: int) -> dict[str, Any]:
+    (event,) = events(numbered([record(isn, flags=SYN), record(isn + 1, stream)]))
+    return event
+
+
+def same(found: list[dict[str, Any]], expected: dict[str, Any]) -> None:
+    (event,) = found
+    assert {**event, "reassembled": None} == {**expected, "reassembled": None}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    number=st.integers(0, len(recorded()) - 1),
+    size=st.sampled_from([1, 1, 1, 2, 7, 100, 536]),
+    window=st.integers(0, 60),
+    repeat=st.floats(0, 1),
+    isn=st.sampled_from([0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 0xFFFFFF00, 12345]),
+    syn=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+def test_any_segmentation_gives_the_event_of_the_whole(
+    number: int, size: int, window: int, repeat: float, isn: int, syn: bool, seed: int
+) -> None:
+    stream = recorded()[number]
+    draw = random.Random(seed)
+    segments = [record(seq, data) for seq, data in pieces(stream, size, isn)]
+    segments = [item for item in segments for _ in range(1 + (draw.random() < repeat))]
+    segments = shuffled(segments, window, seed)
+    opening = [record(isn, flags=SYN)] if syn else []
+    same(events(numbered(opening + segments)), whole(stream, isn))
+
+
+@given(split=st.integers(1, 400), seed=st.integers(0, 2**32))
+def test_a_hello_over_records_and_segments(split: int, seed: int) -> None:
+    stream = recorded()[3]
+    cut = records(stream[5:], split)
+    segments = shuffled([record(seq, data) for seq, data in pieces(cut, 50, 7)], 5, seed)
+    (event,) = events(numbered([record(7, flags=SYN), *segments]))
+    assert event["fingerprints"] == whole(stream, 7)["fingerprints"]
+
+
+def test_the_syn_may_come_after_the_data() -> None:
+    stream = recorded()[0]
+    found = events(numbered([record(101, stream[:50]), record(100, flags=SYN), record(151, stream[50:])]))
+    same(found, whole(stream, 100))
+
+
+def test_data_may_ride_on_the_syn() -> None:
+    stream = recorded()[0]
+    same(events(numbered([record(100, stream, SYN)])), whole(stream, 100))
+
+
+def test_overlap_keeps_what_came_first() -> None:
+    stream = recorded()[0]
+    bad = bytes(len(stream))
+    found = events(numbered([record(1, stream[:100]), record(51, bad[50:150]), record(101, stream[100:])]))
+    # The bytes that came first stay: the hello is spoilt from byte 100 on.
+    assert [event["fingerprints"] for event in found] != [whole(stream, 0)["fingerprints"]]
+    found = events(numbered([record(1, stream[:100]), record(1, bad[:100]), record(101, stream[100:])]))
+    same(found, whole(stream, 0))
+
+
+def test_event_start_is_the_time_of_the_segment_with_the_first_byte() -> None:
+    stream = recorded()[0]
+    late = [record(101, stream[100:], time=START + 1), record(1, stream[:100], time=START + 5)]
+    (event,) = events(numbered([record(0, flags=SYN), *late]))
+    assert event["event_start"] == START + 5
+    assert event["reassembled"]
+
+
+def test_what_was_not_captured_ends_the_stream() -> None:
+    stream = recorded()[0]
+    (event,) = events(numbered([record(0, flags=SYN), record(1, stream[:200], missing=len(stream) - 200)]))
+    assert event["truncated"]
+
+
+def test_fin_ends_the_stream_in_any_order() -> None:
+    stream = recorded()[0]
+    cut = [record(1, stream[:200]), record(201, flags=FIN | 16)]
+    for segments in (cut, cut[::-1]):
+        (event,) = events(numbered([record(0, flags=SYN), *segments]))
+        assert event["truncated"]
+
+
+def test_an_unfinished_hello_is_told_at_the_end_of_its_run_only() -> None:
+    stream = recorded()[0]
+    task = FingerprintTask(Limits())
+    assert handle(task, numbered([record(0, flags=SYN), record(1, stream[:200])])) == []
+    assert handle(task, [end("another")], 2) == []
+    (event,) = handle(task, [end()], 3)
+    assert event["truncated"]
+    assert task.low_water() is None
+
+
+def test_quiet_flows_are_closed_by_time_marks_and_late_segments_alike() -> None:
+    stream = recorded()[0]
+    first = numbered([record(0, flags=SYN), record(1, stream[:200])])
+    late = record(201, stream[200:], ordinal=2, time=START + 61 * SECOND)
+    with_mark = events([*first, mark(START + 61 * SECOND), late])
+    without = events([*first, late])
+    assert with_mark == without
+    assert [event["truncated"] for event in without] == [True]
+    assert events([*first, mark(START + 59 * SECOND)]) == []
+
+
+def test_a_flow_begins_at_its_first_record_only() -> None:
+    """What follows a flow that is done, or a rebuild's low-water mark, is no new flow."""
+    stream = recorded()[0]
+    assert events([record(1, stream, ordinal=3)]) == []
+    assert len(events([record(1, stream, ordinal=0)])) == 1
+
+
+def test_a_new_syn_restarts_the_flow() -> None:
+    stream, other = recorded()[0], recorded()[7]
+    first = [record(0, flags=SYN, ordinal=0), record(1, stream[:200])]
+    second = [record(9000, flags=SYN, ordinal=0), record(9001, other, time=START + 1)]
+    found = events(first + second)
+    assert [event["truncated"] for event in found] == [True, False]
+    assert len({event["event_id"] for event in found}) == 2
+
+
+def test_flows_differ_by_run_sensor_vlan_and_addresses() -> None:
+    stream = recorded()[0]
+    other = [
+        {"run": "two"}, {"sensor": "two"}, {"vlans": [5]}, {"vni": 7}, {"source": (b"\xc0\0\2\2", 40000)},
+        {"source": (b"\xc0\0\2\1", 40001)}, {"time": START + 1}, {},
+    ]  # fmt: skip
+    found = [events([record(1, stream, ordinal=0, **fields)])[0] for fields in other]  # type: ignore[arg-type]
+    assert len({event["event_id"] for event in found}) == len(other)
+    again = events([record(1, stream, ordinal=0)])[0]
+    assert again["event_id"] == found[-1]["event_id"]
+
+
+def test_both_directions_are_looked_at() -> None:
+    stream = recorded()[0]
+    hello = record(500, stream, source=SERVER, target=CLIENT)
+    (event,) = events(numbered([record(1, b"anything"), hello]))
+    assert (event["src_ip"], event["dst_port"]) == ("198.51.100.1", 40000)
+
+
+def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
+    task = FingerprintTask(Limits(flows=10, held=1 << 20))
+    batch = [
+        Incoming(i, None, record(1, b"\x16\3\1", ordinal=0, source=(b"\xc0\0\2\1", i))) for i in range(1000)
+    ]
+    counts = task.handle(batch).counts
+    assert counts["flows_evicted",] == 990
+    assert task.low_water() == 990
+
+
+def test_a_gap_that_never_closes_is_given_up() -> None:
+    far = [record(10 + 2 * i, b"x", time=START) for i in range(5000)]
+    task = FingerprintTask(Limits())
+    handled = task.handle(
+        [Incoming(i, None, item) for i, item in enumerate(numbered([record(0, flags=SYN), *far]))]
+    )
+    assert handled.counts["gaps_given_up", "pieces"] == 1
+
+
+def test_low_water_is_the_oldest_unfinished_flow() -> None:
+    stream = recorded()[0]
+    task = FingerprintTask(Limits())
+    other = (b"\xc0\0\2\x09", 1234)
+    handle(task, [record(1, stream[:10], ordinal=0), record(1, stream[:10], ordinal=0, source=other)], 100)
+    assert task.low_water() == 100
+    handle(task, [record(11, stream[10:])], 102)
+    assert task.low_water() == 100  # its other direction may still speak
+    handle(
+        task, [record(0, b"no TLS, and long enough to be sure" * 200, 16, source=SERVER, target=CLIENT)], 103
+    )
+    assert task.low_water() == 101
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("src_ip", b"12345"), ("dst_ip", b""), ("src_port", 65536), ("dst_port", -1), ("seq", -1),
+     ("seq", 1 << 32), ("missing", -1), ("transport", 17)],
+)  # fmt: skip
+def test_a_record_that_cannot_be_is_rejected_and_the_batch_goes_on(field: str, value: object) -> None:
+    bad = {**record(1, b"x", ordinal=0), field: value}
+    good = record(1, recorded()[0], ordinal=0)
+    handled = FingerprintTask(Limits()).handle([Incoming(0, None, bad), Incoming(1, None, good)])
+    assert [offset for offset, _ in handled.rejected] == [0]
+    assert field in str(handled.rejected[0].error)
+    assert len(handled.outputs) == 1
+
+
+def test_rebuilding_from_the_low_water_mark_repeats_and_invents_nothing() -> None:
+    """Cut the log anywhere, rebuild from the low-water mark: the rest of the events are the same."""
+    draw = random.Random(1)
+    log: list[Any] = []
+    for number, stream in enumerate(recorded()[:12]):
+        source = (b"\xc0\0\2\1", 40000 + number)
+        parts = [record(seq, data, source=source) for seq, data in pieces(stream, 97, 5)]
+        log.append(numbered([record(5, flags=SYN, source=source), *parts, *parts[:2]]))
+    merged = []
+    while any(log):
+        flow = draw.choice([flow for flow in log if flow])
+        merged.append(flow.pop(0))
+    merged.append(end())
+    expected = events(merged)
+    assert len(expected) == 12
+    for cut in range(0, len(merged) + 1, 3):
+        before = FingerprintTask(Limits())
+        first = handle(before, merged[:cut])
+        low = before.low_water()
+        after = FingerprintTask(Limits())
+        if low is not None:
+            handle(after, merged[low:cut], low)  # rebuilds; what comes out is thrown away
+        assert first + handle(after, merged[cut:], cut) == expected
