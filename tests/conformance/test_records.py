@@ -1,3 +1,4 @@
+import itertools
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,28 +13,24 @@ Names = Callable[[str], str]
 HEADERS: Headers = (("ce_id", b"1"), ("ce_id", b"2"), ("empty", b""), ("bytes", bytes(range(256))))
 
 
-@pytest.mark.parametrize("key", [None, b"", b"key\x00\xff"])
-@pytest.mark.parametrize("value", [None, b"", bytes(range(256)) * 100])
-@pytest.mark.parametrize("headers", [(), HEADERS], ids=["bare", "headers"])
-def test_what_is_sent_is_what_is_read(
-    broker: Broker,
-    unique: Names,
-    closing: ExitStack,
-    key: bytes | None,
-    value: bytes | None,
-    headers: Headers,
-) -> None:
+def test_what_is_sent_is_what_is_read(broker: Broker, unique: Names, closing: ExitStack) -> None:
     topic = unique("records")
     broker.create([topic], 1, None)
+    keys = (None, b"", b"key\x00\xff")
+    values = (None, b"", bytes(range(256)) * 100)
+    sent = list(itertools.product(keys, values, ((), HEADERS)))
     before = time.time()
-    send(broker, topic, [(key, value)], headers)
+    for key, value, headers in sent:
+        send(broker, topic, [(key, value)], headers)
     after = time.time()
     reader = broker.reader([topic], beginning=True)
     closing.callback(reader.close)
-    (message,) = read(reader, 1)
-    assert message[:5] == (Partition(topic, 0), 0, key, value, headers)
-    assert isinstance(message.headers, tuple)
-    assert int(before * 1000) <= message.timestamp_ms <= after * 1000
+    found = read(reader, len(sent))
+    assert [message[:5] for message in found] == [
+        (Partition(topic, 0), offset, *what) for offset, what in enumerate(sent)
+    ]
+    assert all(isinstance(message.headers, tuple) for message in found)
+    assert all(int(before * 1000) <= message.timestamp_ms <= after * 1000 for message in found)
 
 
 def test_headers_pass_through_a_transaction(broker: Broker, unique: Names, closing: ExitStack) -> None:

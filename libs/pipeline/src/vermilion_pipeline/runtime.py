@@ -103,6 +103,7 @@ class Runtime:
         self._encode = codec.encoder(stage.produces)
         self._assigned: dict[Partition, _Assigned] = {}
         self._careful: dict[Partition, int] = {}
+        self._open = False
         self._lag_read = 0.0
         broker.partitions([self._source, self._target, self._dead_letters])
         self._transactional_id = f"{prefix}{stage.name}-{instance}"
@@ -216,6 +217,7 @@ class Runtime:
 
     def _commit(self, answered: Answered, offsets: Mapping[Partition, Committed]) -> None:
         producer, stage, schema = self._producer, self._stage.name, self._stage.produces.schema or ""
+        self._open = True
         producer.begin()
         for key, record in answered.outputs:
             producer.produce(self._target, key, self._encode(record), headers.event(record, stage, schema))
@@ -226,6 +228,7 @@ class Runtime:
         producer.send_offsets(offsets, self._consumer)
         with self._metrics.commit_seconds.time():
             producer.commit()
+        self._open = False
         self.totals.produced += len(answered.outputs)
         self.totals.dead += len(answered.dead)
         self._metrics.produced.inc(len(answered.outputs))
@@ -239,11 +242,13 @@ class Runtime:
 
     def restore(self) -> None:
         """Abort what is open and go back to what is committed. Raises BrokerError."""
-        try:
-            self._producer.abort()
-        except (ProducerLost, TransactionAborted):
-            self._producer.close()
-            self._producer = self._broker.transactional(self._transactional_id)
+        if self._open:
+            try:
+                self._producer.abort()
+            except (ProducerLost, TransactionAborted):
+                self._producer.close()
+                self._producer = self._broker.transactional(self._transactional_id)
+            self._open = False
         partitions = list(self._assigned)
         starts = self.assigned(self._consumer.committed(partitions))
         for partition in partitions:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
@@ -75,13 +75,13 @@ class KafkaBroker:
     def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> KafkaConsumer:
         """Join ``group``. Raises ``UnknownTopic`` or ``BrokerUnavailable``."""
         self.partitions(topics)
-        return KafkaConsumer(settings.consumer(self._config, group), topics, group, assignment)
+        return KafkaConsumer(settings.consumer(self._config, group), topics, group, assignment, self._first)
 
     def reader(self, topics: Sequence[str], *, beginning: bool) -> KafkaReader:
         """Read every partition without a group, from the first record or the last stable offset."""
         counts = self.partitions(topics)
         every = [Partition(topic, number) for topic, count in counts.items() for number in range(count)]
-        starts = dict.fromkeys(every, OFFSET_BEGINNING) if beginning else self._ends(every)
+        starts = self._first(every) if beginning else self._stable_ends(every)
         return KafkaReader(settings.consumer(self._config, f"vermilion-reader-{uuid.uuid4()}"), starts)
 
     def producer(self) -> KafkaProducer:
@@ -138,17 +138,22 @@ class KafkaBroker:
             raise errors.translate(error, f"creating topic {topic}") from exception
         return True
 
-    def _ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        asked = {TopicPartition(*partition): latest for partition in partitions}
+    def _first(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        return self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+    def _stable_ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        return self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+    def _offsets(self, partitions: Sequence[Partition], which: OffsetSpec) -> dict[Partition, int]:
+        asked = {TopicPartition(*partition): which for partition in partitions}
         answers = self._admin().list_offsets(
             asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_PATIENCE
         )
-        ends = {}
+        found = {}
         for one, answer in answers.items():
             try:
-                ends[Partition(one.topic, one.partition)] = answer.result().offset
+                found[Partition(one.topic, one.partition)] = answer.result().offset
             except KafkaException as exception:
-                doing = f"asking {self._addresses} for the end of {one.topic}[{one.partition}]"
+                doing = f"asking {self._addresses} for offsets of {one.topic}[{one.partition}]"
                 raise errors.translate(errors.kafka_error(exception), doing) from exception
-        return ends
+        return found

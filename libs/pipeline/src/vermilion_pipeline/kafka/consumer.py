@@ -27,12 +27,12 @@ def make_consumer(config: dict[str, Any]) -> Consumer:
 
 
 class KafkaReader:
-    """Reads given partitions, each from its offset (-2: its first record)."""
+    """Reads given partitions, each from its offset."""
 
     def __init__(self, config: dict[str, Any], starts: dict[Partition, int] | None = None) -> None:
         self._consumer = make_consumer(config)
         self._next: dict[Partition, int] = dict(starts or {})
-        """Where each assigned partition is read next; negative: its first record, not known yet."""
+        """Where each assigned partition is read next."""
         self._bounced: set[Partition] = set()
         """Partitions taken away since the poll began: what it has of them is stale."""
         self._error: BrokerError | None = None
@@ -89,9 +89,9 @@ class KafkaReader:
         """Offsets between position and end; a partition not fetched from yet is left out."""
         lags = {}
         for partition, position in self._next.items():
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
             if high >= 0:
-                lags[partition] = max(0, high - (position if position >= 0 else max(0, low)))
+                lags[partition] = max(0, high - position)
         return lags
 
     def close(self) -> None:

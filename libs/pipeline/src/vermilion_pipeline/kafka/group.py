@@ -1,9 +1,9 @@
 """Reading as a member of a consumer group (classic protocol, cooperative-sticky)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from vermilion_pipeline.kafka import errors
 from vermilion_pipeline.kafka.consumer import KafkaReader
@@ -18,11 +18,17 @@ class KafkaConsumer(KafkaReader):
     """A group member. What ``Assignment`` raises passes through ``poll``; then close it."""
 
     def __init__(
-        self, config: dict[str, Any], topics: Sequence[str], group: str, assignment: Assignment
+        self,
+        config: dict[str, Any],
+        topics: Sequence[str],
+        group: str,
+        assignment: Assignment,
+        first_offsets: Callable[[Sequence[Partition]], Mapping[Partition, int]],
     ) -> None:
         super().__init__(config)
         self.group = group
         self._assignment = assignment
+        self._first_offsets = first_offsets
         self._assigned: dict[Partition, int] = {}
         """What ``Assignment`` has been told of, and where it began to read."""
         self._raised: BaseException | None = None
@@ -99,16 +105,25 @@ class KafkaConsumer(KafkaReader):
     def _on_assign(self, consumer: Consumer, coming: list[TopicPartition]) -> None:
         partitions = [Partition(one.topic, one.partition) for one in coming]
         try:
-            starts = self._assignment.assigned(self.committed(partitions)) if partitions else {}
+            begun = self._starts(partitions) if partitions else {}
         except BaseException as error:
             self._raised = self._raised or error
             # librdkafka would otherwise assign them itself and read from what is committed.
             consumer.incremental_assign([])
             return
-        begun = {partition: starts.get(partition, OFFSET_BEGINNING) for partition in partitions}
         self._assigned.update(begun)
         self._next.update(begun)
         consumer.incremental_assign([TopicPartition(*p, offset) for p, offset in begun.items()])
+
+    def _starts(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Where ``Assignment`` wants to read from; the first record's offset where it says nothing.
+
+        As a number: librdkafka's own "beginning" takes half a second.
+        """
+        starts = dict(self._assignment.assigned(self.committed(partitions)))
+        if rest := [partition for partition in partitions if partition not in starts]:
+            starts.update(self._first_offsets(rest))
+        return {partition: starts[partition] for partition in partitions}
 
     def _on_revoke(self, consumer: Consumer, going: list[TopicPartition]) -> None:
         partitions = {Partition(one.topic, one.partition) for one in going} & self._assigned.keys()

@@ -18,6 +18,8 @@ _CONSUMER: Mapping[str, Any] = {
     # Members learn of a rebalance with a heartbeat's answer.
     "heartbeat.interval.ms": 1_000,
     "queued.max.messages.kbytes": 32_768,
+    # A seek, or a partition just assigned, waits for the fetch under way; 500 by default.
+    "fetch.wait.max.ms": 100,
     # With librdkafka's 1,000 a full local queue leaves the partition unread for a second.
     "fetch.queue.backoff.ms": 50,
 }

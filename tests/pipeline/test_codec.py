@@ -1,0 +1,135 @@
+"""Both framings, any version, any bytes."""
+
+import json
+from typing import Any
+
+import fastavro
+import pytest
+from fastavro.utils import generate_many
+from fingerprint.flowrecords import record
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vermilion_pipeline import records, schemas
+from vermilion_pipeline.codec import Codec, DecodeError
+from vermilion_pipeline.topics import BY_NAME, PAYLOADS, TOPICS
+
+
+class Ids:
+    """A registry in memory."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[str, str]] = {}
+
+    def id_of(self, subject: str, schema: str) -> int:
+        self.known[len(self.known) + 77] = (subject, schema)
+        return len(self.known) + 76
+
+    def schema_of(self, schema_id: int) -> str | None:
+        return self.known[schema_id][1] if schema_id in self.known else None
+
+
+RECORD: Any = record(5, b"data", 24, vlans=[1, 2], vni=9)
+
+
+def test_single_object_encoding() -> None:
+    data = Codec().encoder(PAYLOADS)(RECORD)
+    assert data[:2] == b"\xc3\x01"
+    assert data[2:10] == schemas.crc64(schemas.text("payload"))
+    assert Codec().decoder(PAYLOADS)(data) == RECORD
+
+
+def test_the_schema_fingerprint_is_the_specifications() -> None:
+    """Avro specification, "Schema Fingerprints": the CRC of "null" is 63dd24e7cc258f8a, big-endian."""
+    assert schemas.crc64('"null"').hex() == "8a8f25cce724dd63"
+
+
+def test_confluent_framing() -> None:
+    ids = Ids()
+    data = Codec(ids).encoder(PAYLOADS)(RECORD)
+    assert data[:5] == b"\x00\x00\x00\x00\x4d"
+    assert ids.known[77][0] == "vermilion.payloads-value"
+    assert Codec(ids).decoder(PAYLOADS)(data) == RECORD
+
+
+def test_readers_accept_both() -> None:
+    ids = Ids()
+    assert Codec(ids).decoder(PAYLOADS)(Codec().encoder(PAYLOADS)(RECORD)) == RECORD
+
+
+def test_the_body_is_what_fastavro_reads() -> None:
+    from io import BytesIO
+
+    body = BytesIO(Codec().encoder(PAYLOADS)(RECORD)[10:])
+    found: Any = fastavro.schemaless_reader(body, json.loads(schemas.text("payload")), None)
+    assert found["payload"] == b"data"
+    assert found["time"].year == 2023  # a reader of its own sees a timestamp
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (None, "empty"),
+        (b"", "empty"),
+        (b"\xc3\x01\x00", "no Avro framing at offset 0"),
+        (b'{"json": 1}', "no Avro framing at offset 0: the value begins with 7b 22"),
+        (b"\xc3\x01" + bytes(30), "unknown schema fingerprint 0000000000000000 at offset 2"),
+        (b"\x00\x00\x00\x00\x07abc", "schema id 7 at offset 1 needs a schema registry"),
+        (Codec().encoder(PAYLOADS)(RECORD)[:-1], "no payload record at offset 10"),
+        (Codec().encoder(PAYLOADS)(RECORD) + b"xy", "2 bytes follow the record"),
+    ],
+)
+def test_what_cannot_be_decoded_is_told(value: bytes | None, why: str) -> None:
+    with pytest.raises(DecodeError) as error:
+        Codec().decoder(PAYLOADS)(value)
+    assert why in str(error.value)
+
+
+def test_an_id_that_the_registry_does_not_know() -> None:
+    with pytest.raises(DecodeError, match="knows no schema id 5"):
+        Codec(Ids()).decoder(PAYLOADS)(b"\x00\x00\x00\x00\x05abc")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_behind_a_good_header(body: bytes) -> None:
+    for topic in TOPICS[:3]:
+        header = b"\xc3\x01" + schemas.crc64(schemas.text(topic.schema or ""))
+        try:
+            Codec().decoder(topic)(header + body)
+        except DecodeError as error:
+            assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("schema", "kind"),
+    [
+        ("payload", records.Payload),
+        ("fingerprint", records.Fingerprint),
+        ("classification", records.Classification),
+    ],
+)
+def test_record_types_are_the_schemas(schema: str, kind: type) -> None:
+    fields = json.loads(schemas.text(schema))["fields"]
+    assert [field["name"] for field in fields] == list(kind.__annotations__)
+    assert all(field.get("doc") for field in fields), "each field is documented"
+
+
+def test_classification_carries_every_field_of_fingerprint() -> None:
+    one, two = (json.loads(schemas.text(name))["fields"] for name in ("fingerprint", "classification"))
+    assert two[: len(one)] == one
+
+
+@pytest.mark.parametrize("path", sorted((schemas.schema_dir() / "released").glob("*/*.avsc")), ids=str)
+def test_bytes_of_every_released_schema_are_read(path: Any) -> None:
+    """Fields are only ever added, with a default: what an old writer wrote, the newest reader reads."""
+    topic = next(topic for topic in TOPICS if topic.schema == path.stem)
+    from io import BytesIO
+
+    old = fastavro.parse_schema(json.loads(path.read_text()))
+    sample = next(iter(generate_many(old, 1)))
+    body = BytesIO()
+    fastavro.schemaless_writer(body, old, sample)
+    framed = b"\xc3\x01" + schemas.crc64(path.read_text()) + body.getvalue()
+    found = Codec().decoder(topic)(framed)
+    assert set(found) >= {field["name"] for field in json.loads(path.read_text())["fields"]}
+    assert BY_NAME[topic.name] is topic
