@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +28,21 @@ class Program:
     library: str = ""
     stdin: str = ""
     codes: tuple[int, ...] = (0,)
+    home: str = ""  # of a program that is not the system's: the folder it is installed in
 
     @property
     def command(self) -> list[str]:
         """The arguments."""
         return shlex.split(self.line)
+
+
+@dataclass(frozen=True)
+class Era:
+    """The programs of a recording, and how they and their libraries tell their versions."""
+
+    programs: Sequence[Program]
+    versions: Mapping[str, tuple[str, str]]
+    libraries: Mapping[str, tuple[str, str]]
 
 
 # How a program tells its version: a command and what stands before it.
@@ -136,6 +146,7 @@ PROGRAMS = [
             "curl --insecure --key client_key --pubkey client_key.pub --user root: sftp://shell.example.net/etc/hostname",
             "libssh2"),
 ]  # fmt: skip
+TODAY = Era(PROGRAMS, VERSIONS, LIBRARIES)
 
 
 def environment() -> dict[str, str]:
@@ -212,23 +223,24 @@ def told(command: str, pattern: str, seen: Mapping[str, str]) -> str | None:
 
 
 def is_there(program: Program, seen: Mapping[str, str]) -> bool:
-    """Say whether a program's command is installed, or was built here."""
+    """Say whether a program's command is installed, or was built here; one with a home must be in it."""
     name = program.command[0]
-    return (
-        (WORK / "run" / name).is_file() if "/" in name else shutil.which(name, path=seen["PATH"]) is not None
-    )
+    if "/" in name:
+        return (WORK / "run" / name).is_file()
+    path = seen["PATH"].split(os.pathsep)[0] if program.home else seen["PATH"]
+    return shutil.which(name, path=path) is not None
 
 
-def version_of(program: Program, seen: Mapping[str, str]) -> str | None:
+def version_of(program: Program, era: Era, seen: Mapping[str, str]) -> str | None:
     """The version of a program that is there."""
     if program.program == "python":
         return told(f"{program.command[0]} --version", r"Python ([\d.]+)", seen)
-    return told(*VERSIONS[program.program], seen)
+    return told(*era.versions[program.program], seen)
 
 
-def library_of(program: Program, seen: Mapping[str, str]) -> str | None:
+def library_of(program: Program, era: Era, seen: Mapping[str, str]) -> str | None:
     """The TLS or SSH library that a program uses, with its version where that can be asked."""
-    if program.library not in LIBRARIES:
+    if program.library not in era.libraries:
         return program.library or None
-    version = told(*LIBRARIES[program.library], seen)
+    version = told(*era.libraries[program.library], seen)
     return f"{program.library.partition(' of ')[0]} {version or ''}".strip()

@@ -4,6 +4,8 @@ As root, from the checkout's root:
 
     PYTHONPATH=tests .venv/bin/python -m recordings.record                    the bundled recording
     PYTHONPATH=tests .venv/bin/python -m recordings.record --situation all    the small files of tests/data
+    PYTHONPATH=tests .venv/bin/python -m recordings.record --programs-2019 DIR    programs of 2019, which
+                                                            recordings.fetch2019 put into DIR
 
 Programs run one at a time on a host of their own, so every connection of that host while one runs is that
 program's; what of a program's processes outlives it is ended before the next begins. Programs that this
@@ -14,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
 import platform
@@ -27,8 +28,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recordings import programs, world
-from recordings.programs import PROGRAMS, Program
+from recordings import programs, programs2019, readme, world
+from recordings.programs import TODAY, Era, Program
 from recordings.wire import Flow, Recorder, write_pcap
 from recordings.world import WORK, WorldError
 
@@ -78,18 +79,20 @@ class Recorded:
         }
 
 
-def record(chosen: Sequence[Program]) -> list[Recorded]:
+def record(era: Era, chosen: Sequence[Program], homes: Path | None = None) -> list[Recorded]:
     """Run programs one after another and return their flows."""
-    seen = programs.environment()
-    programs.prepare(seen)
+    seen_by_all = programs.environment()
+    programs.prepare(seen_by_all)
     _start_servers()
     residents = _processes()
     recorder = Recorder(world.WIRE, world.is_server)
     recorded = []
     try:
         for program in chosen:
-            version = programs.version_of(program, seen)
-            if version is None or not programs.is_there(program, seen):
+            seen = programs2019.seen_by(program, seen_by_all, homes) if homes else seen_by_all
+            there = programs.is_there(program, seen)
+            version = programs.version_of(program, era, seen) if there else None
+            if version is None:
                 _say(f"lacking: {program.key} ({program.program} is not installed here)")
                 continue
             _end_all_but(residents)
@@ -97,7 +100,7 @@ def record(chosen: Sequence[Program]) -> list[Recorded]:
             _run(program, seen)
             _end_all_but(residents)
             flows = recorder.take()
-            library = programs.library_of(program, seen)
+            library = programs.library_of(program, era, seen)
             recorded += [Recorded(flow, program, version, library) for flow in flows]
             segments = [flow.hello_segments() for flow in flows]
             _say(f"{program.key}: {len(flows)} flow(s), first record in {segments} segment(s)")
@@ -166,14 +169,12 @@ def _open_connections(table: Path) -> int:
     return sum(line.split()[3] not in waiting_is_over for line in table.read_text().splitlines()[1:])
 
 
-def _write_bundled(recorded: Sequence[Recorded], system: str) -> None:
+def _write_bundled(name: str, recorded: Sequence[Recorded], system: str) -> None:
     BUNDLED.mkdir(parents=True, exist_ok=True)
-    write_pcap(BUNDLED / "programs.pcap", (each.flow for each in recorded))
-    _write_labels(BUNDLED / "programs.json", [each.label(system) for each in recorded])
-    rows = sorted({(e.program.program, e.version or "", e.library or "", e.program.line) for e in recorded})
-    table = "\n".join(f"| {name} {version} | {library} | `{line}` |" for name, version, library, line in rows)
-    date = datetime.datetime.now(datetime.UTC).date()
-    (BUNDLED / "README.md").write_text(README.format(date=date, system=system, kernel=_kernel(), table=table))
+    write_pcap(BUNDLED / f"{name}.pcap", (each.flow for each in recorded))
+    _write_labels(BUNDLED / f"{name}.json", [each.label(system) for each in recorded])
+    rows = [(e.program, e.version or "", e.library or "") for e in recorded]
+    readme.write(BUNDLED / "README.md", rows, system)
 
 
 def _write_situations(chosen: Sequence[str], recorded: Sequence[Recorded], system: str) -> None:
@@ -192,10 +193,6 @@ def _write_labels(file: Path, labels: Sequence[Mapping[str, str | int | None]]) 
     file.write_text("[\n" + ",\n".join(json.dumps(label) for label in labels) + "\n]\n")
 
 
-def _kernel() -> str:
-    return ".".join(platform.release().split(".")[:2])
-
-
 def _say(message: str) -> None:
     sys.stderr.write(f"{message}\n")
 
@@ -203,16 +200,23 @@ def _say(message: str) -> None:
 def main() -> int:
     """Record what the arguments ask for."""
     parser = argparse.ArgumentParser(prog="recordings.record", description="Record real programs on a wire.")
-    parser.add_argument(
-        "--situation", choices=[*SITUATIONS, "all"], help="write this small file of tests/data"
-    )
-    situation = parser.parse_args().situation
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--situation", choices=[*SITUATIONS, "all"], help="write this small file of tests/data")
+    what.add_argument("--programs-2019", type=Path, metavar="DIR", help="record the programs of 2019 in here")
+    arguments = parser.parse_args()
+    situation: str | None = arguments.situation
+    homes: Path | None = arguments.programs_2019 and arguments.programs_2019.resolve()
     try:
+        if homes and not homes.is_dir():
+            raise WorldError(f"no folder {homes}: fill it with python -m recordings.fetch2019 {homes}")
         world.enter("recordings.record", sys.argv[1:])
         world.build()
         names = list(SITUATIONS) if situation == "all" else [situation] if situation else []
         keys = {key for name in names for key in SITUATIONS[name]}
-        recorded = record([program for program in PROGRAMS if not keys or program.key in keys])
+        era = programs2019.ERA if homes else TODAY
+        recorded = record(era, [each for each in era.programs if not keys or each.key in keys], homes)
+        if homes and not recorded:
+            raise WorldError(f"none of the programs of 2019 is in {homes}")
     except WorldError as error:
         _say(f"error: {error}")
         return 1
@@ -220,34 +224,9 @@ def main() -> int:
     if names:
         _write_situations(names, recorded, system)
     else:
-        _write_bundled(recorded, system)
+        _write_bundled("programs-2019" if homes else "programs", recorded, system)
     return 0
 
-
-README = """\
-# A recording of real programs
-
-`programs.pcap` holds the connections of real programs, each run once; `programs.json` says which program made
-which of them. Recorded on {date} on {system} (Linux {kernel}) by
-
-    PYTHONPATH=tests .venv/bin/python -m recordings.record
-
-as root, which makes both files and this text again. Nothing in it is composed or rewritten:
-
-* Programs run one at a time on a host of their own (a network namespace), so every connection that
-  begins while one runs is that program's. Another such host has the servers; between them is a wire with
-  an MTU of 1,500 bytes, and the kernel makes segments and checksums in software.
-* Names and addresses are those reserved for documentation (`www.example.com`, 192.0.2.0/24,
-  203.0.113.0/24, 2001:db8::/32); the servers' certificates are by an authority that existed only while
-  recording.
-* Of each connection the frames up to 8 KiB of payload a direction are kept, and those with SYN, FIN or RST.
-  Frames are kept whole or not at all.
-* `version` and `library` are what the program or its package says; `library` is null for plain HTTP.
-
-| program | library | command |
-|---|---|---|
-{table}
-"""
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from recordings import programs2019, readme
+from recordings.programs import PROGRAMS
 from recordings.record import BUNDLED, DATA
 from recordings.wire import LARGEST_FRAME, Flow, Frame, parse
 
 RESERVED = [ip_network(net) for net in ("192.0.2.0/24", "203.0.113.0/24", "2001:db8::/32")]
 LABELS = {DATA / name: labels for name, labels in json.loads((DATA / "recorded.json").read_text()).items()}
-LABELS[BUNDLED / "programs.pcap"] = json.loads((BUNDLED / "programs.json").read_text())
+TODAY, OF_2019 = BUNDLED / "programs.pcap", BUNDLED / "programs-2019.pcap"
+LABELS |= {file: json.loads(file.with_suffix(".json").read_text()) for file in (TODAY, OF_2019)}
+SMALL, SIZES = 100_000, {TODAY: 1_000_000, OF_2019: 300_000}
 FILES = pytest.mark.parametrize("file", LABELS, ids=lambda file: file.name)
 
 
@@ -30,7 +34,7 @@ def test_every_flow_is_labelled_once(file: Path) -> None:
 
 @FILES
 def test_only_reserved_addresses_and_whole_small_frames(file: Path) -> None:
-    assert file.stat().st_size < (1_000_000 if file.parent == BUNDLED else 100_000)
+    assert file.stat().st_size < SIZES.get(file, SMALL)
     for frame in frames_of(file):
         assert len(frame.data) <= LARGEST_FRAME
         for address in (frame.source[0], frame.target[0]):
@@ -54,8 +58,38 @@ def test_a_flow_has_what_its_label_says(file: Path) -> None:
 def test_todays_programs_send_hellos_of_two_segments() -> None:
     segments = [flow.hello_segments() for flow in flows_of(DATA / "tls13_pq_two_segments.pcap")]
     assert segments == [2]
-    bundled = [flow.hello_segments() for flow in flows_of(BUNDLED / "programs.pcap")]
+    bundled = [flow.hello_segments() for flow in flows_of(TODAY)]
     assert max(bundled) == 2
+
+
+def test_the_programs_of_2019_are_those_of_the_list_and_send_hellos_of_one_segment() -> None:
+    listed = {(program.program, program.line) for program in programs2019.PROGRAMS}
+    assert {(each["program"], each["command"]) for each in LABELS[OF_2019]} == listed
+    assert {program.home for program in programs2019.PROGRAMS} == set(programs2019.HOMES)
+    assert {flow.hello_segments() for flow in flows_of(OF_2019)} == {1}
+    assert len(LABELS[OF_2019]) <= 15
+
+
+@pytest.mark.parametrize("file", [TODAY, OF_2019], ids=lambda file: file.name)
+def test_every_bundled_program_is_in_the_text_beside_it(file: Path) -> None:
+    text = (BUNDLED / "README.md").read_text()
+    for each in LABELS[file]:
+        assert (
+            f"| {each['program']} {each['version']} | {each['library'] or ''} | `{each['command']}` |" in text
+        )
+
+
+def test_writing_one_part_of_the_text_leaves_the_other(tmp_path: Path) -> None:
+    file = tmp_path / "README.md"
+    today, of_2019 = (PROGRAMS[0], "1.0", "A"), (programs2019.PROGRAMS[0], "2.0", "B")
+    readme.write(file, [today], "a system")
+    first = file.read_text()
+    readme.write(file, [of_2019], "a system")
+    both = file.read_text()
+    assert both.startswith(first)
+    assert both.count(readme.HEADING_2019) == 1
+    readme.write(file, [today], "a system")
+    assert file.read_text() == both
 
 
 def test_a_frame_past_what_is_kept_is_dropped_unless_it_ends_the_flow() -> None:

@@ -67,8 +67,13 @@ class CaptureFile:
 
     @property
     def consumed(self) -> int:
-        """Bytes of the file (compressed ones, if it is compressed) read so far, for progress."""
-        return self.size if self._raw.closed else self._raw.tell()
+        """Bytes of the file (compressed ones, if it is compressed) read so far, for progress.
+
+        A pipe has no position: always 0.
+        """
+        if self._raw.closed:
+            return self.size
+        return self._raw.tell() if self._raw.seekable() else 0
 
     def _fail(self, why: str, offset: int | None = None) -> CaptureError:
         return CaptureError(f"{self.path}: offset {self._offset if offset is None else offset}: {why}")

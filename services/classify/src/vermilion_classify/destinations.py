@@ -5,10 +5,15 @@ the table's origin are in docs/inference.md.
 """
 
 import gzip
+import warnings
 import zlib
 from pathlib import Path
 
-import pyasn
+with warnings.catch_warnings():
+    # pyasn 1.6.2 has an invalid escape in a pattern; compiling it must not warn our users of it.
+    warnings.simplefilter("ignore", SyntaxWarning)
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import pyasn
 
 UNKNOWN = "unknown"
 _LONGEST_SUFFIX = 6

@@ -1,0 +1,162 @@
+"""``vermilion scan``, and whatever it is given instead of a capture."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from capture.frames import pcap, write
+from classify.databases import line, row
+from classify.databases import write as write_database
+from cli.command import COMMAND, told, vermilion
+from fingerprint.hellos import RECORDING
+
+DATA = Path(__file__).parent.parent / "data"
+NOTES = json.loads(RECORDING.with_suffix(".json").read_text())
+
+
+def events(text: str) -> list[dict[str, Any]]:
+    return [json.loads(item) for item in text.splitlines()]
+
+
+def test_every_tls_flow_of_our_recording_is_fingerprinted() -> None:
+    done = vermilion("scan", "-r", RECORDING)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found = events(done.stdout)
+    wanted = {(flow["src_ip"], flow["src_port"]) for flow in NOTES if flow["protocol"] == "tls"}
+    assert {(event["src_ip"], event["src_port"]) for event in found} == wanted
+    assert len(found) == len(wanted)
+    first = found[0]
+    assert list(first) == [
+        "src_ip",
+        "dst_ip",
+        "src_port",
+        "dst_port",
+        "protocol",
+        "event_start",
+        "fingerprints",
+        "tls",
+    ]
+    assert (first["protocol"], first["dst_port"]) == (6, 443)
+    assert isinstance(first["event_start"], float)
+    assert first["tls"] == {"server_name": "www.example.com"}
+
+
+def test_positional_files_and_out(tmp_path: Path) -> None:
+    files = [DATA / "ipv6_curl.pcap", DATA / "tls13_pq_two_segments.pcap"]
+    done = vermilion("scan", "-f", tmp_path / "out", "-r", files[0], files[1])
+    assert (done.returncode, done.stdout) == (0, "")
+    one, two = events((tmp_path / "out").read_text())
+    assert one["src_ip"] == "2001:db8::10"
+    assert two["reassembled"] is True
+
+
+def test_a_database_of_ones_own(tmp_path: Path) -> None:
+    fingerprint = events(vermilion("scan", DATA / "ipv6_curl.pcap").stdout)[0]["fingerprints"]["tls"]
+    database = write_database(tmp_path / "mine.gz", [line([row("curl", 9), row("other", 1)], fingerprint)])
+    (event,) = events(vermilion("scan", "-a", "-n", "1", "-d", database, DATA / "ipv6_curl.pcap").stdout)
+    analysis = event["analysis"]
+    assert (analysis["process"], analysis["match"]) == ("curl", "exact")
+    assert analysis["score"] == pytest.approx(0.9**3 / (0.9**3 + 0.1**3))
+    assert [item["process"] for item in analysis["probable_processes"]] == ["curl"]
+    assert analysis["knowledge"]["name"] == "mine.gz"
+
+
+def test_without_analysis_no_answer_and_with_it_unknown_is_one() -> None:
+    (plain,) = events(vermilion("scan", DATA / "ipv6_curl.pcap").stdout)
+    (asked,) = events(vermilion("scan", "-a", DATA / "ipv6_curl.pcap").stdout)
+    assert "analysis" not in plain
+    assert asked["analysis"]["match"] in {"none", "exact"}
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", ["offset 0", "empty"]),
+        (b"\x7fELF is another file" * 3, ["offset 0", "not a pcap"]),
+        (b"\x0a\x0d\x0d\x0a" + bytes(50), ["pcapng"]),
+        (pcap([])[:10], ["header is cut off"]),
+        (pcap([], link=228), ["link type 228"]),
+        (pcap([]) + struct.pack("<IIII", 0, 0, 0xFFFFFFFF, 0xFFFFFFFF), ["offset 24", "claims 4294967295"]),
+    ],
+)
+def test_no_capture(tmp_path: Path, data: bytes, words: list[str]) -> None:
+    path = write(tmp_path, data)
+    told(vermilion("scan", "-r", path), 1, str(path), *words)
+
+
+def test_missing_file_directory_and_nothing(tmp_path: Path) -> None:
+    told(vermilion("scan", "-r", tmp_path / "none.pcap"), 1, "none.pcap", "No such file")
+    told(vermilion("scan", "-r", tmp_path), 2, "is a directory")
+    told(vermilion("scan"), 2, "at least one capture file")
+    told(vermilion("scan", "--no-such-flag"), 2)
+    told(vermilion("scan", "-f", tmp_path / "no" / "out", RECORDING), 1, "out", "No such file")
+
+
+def test_events_before_the_break_are_out_and_the_next_file_is_read(tmp_path: Path) -> None:
+    whole = RECORDING.read_bytes()
+    cut = write(tmp_path, whole[: len(whole) * 2 // 3])
+    done = vermilion("scan", "-r", cut, "-r", DATA / "ipv6_curl.pcap")
+    told(done, 1, str(cut), "offset", "cut off")
+    full = events(vermilion("scan", RECORDING).stdout)
+    found = events(done.stdout)
+    assert 10 < len(found) < len(full)
+    assert found[-1]["src_ip"] == "2001:db8::10"
+    assert [event["fingerprints"] for event in found[:-1] if not event.get("truncated")] == [
+        event["fingerprints"] for event in full[: len([e for e in found[:-1] if not e.get("truncated")])]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "why"), [(b"no gzip", "Not a gzipped"), (b"\x1f\x8b", "cut off"), (None, "No such file")]
+)
+def test_a_database_that_is_none(tmp_path: Path, data: bytes | None, why: str) -> None:
+    path = tmp_path / "db.json.gz"
+    if data is not None:
+        path.write_bytes(data)
+    told(vermilion("scan", "-a", "-d", path, RECORDING), 1, str(path), why)
+
+
+def test_a_database_with_a_bad_line(tmp_path: Path) -> None:
+    path = write_database(tmp_path / "db.gz", [line([row("a", 1)]), b"{nonsense\n"])
+    told(vermilion("scan", "-a", "-d", path, RECORDING), 1, f"{path}: line 2: not JSON")
+
+
+def test_knowledge_not_fetched(tmp_path: Path) -> None:
+    done = vermilion("scan", "-a", RECORDING, VERMILION_RESOURCE_DIR=str(tmp_path))
+    told(done, 1, "vermilion db fetch")
+
+
+def test_a_reader_that_has_enough() -> None:
+    command = " ".join(COMMAND)
+    done = subprocess.run(
+        ["/bin/bash", "-c", f"{command} scan {RECORDING} | head -1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+def test_interrupted_it_tells_what_it_knows(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a capture that does not end (a pipe): unfinished messages come out."""
+    fifo = tmp_path / "endless.pcap"
+    os.mkfifo(fifo)
+    with subprocess.Popen(
+        [*COMMAND, "scan", fifo], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process, fifo.open("wb", buffering=0) as pipe:
+        whole = RECORDING.read_bytes()
+        pipe.write(whole[: len(whole) // 2])
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+    assert len(events(out.decode())) > 5
