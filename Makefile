@@ -61,6 +61,7 @@ lint: build ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests
 	$(BIN)/lint-imports --no-cache
 
 test: setup kafka lint ## every check and test, real Apache Kafka included

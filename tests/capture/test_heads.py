@@ -102,7 +102,7 @@ def test_a_source_marks_time_and_its_end_also_when_the_file_breaks(tmp_path: Pat
     ]
     assert source.counts == {"packets": 4, "kept": 4}
     broken = FileSource(write(tmp_path, one[:-1]), "sensor")
-    kinds = []
+    kinds: list[str] = []
     with pytest.raises(CaptureError):
         kinds.extend(item.record["kind"] for item in broken)
     assert kinds == ["SEGMENT", "END_OF_RUN"]

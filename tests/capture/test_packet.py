@@ -85,7 +85,7 @@ def test_says_why_there_is_none(packet: Packet, why: str | None) -> None:
 
 
 def test_too_many_tags() -> None:
-    packet = V4 / DATA
+    packet: Packet = V4 / DATA
     for vlan in range(20):
         packet = Dot1Q(vlan=vlan) / packet
     assert segment(frame(packet)) == BAD

@@ -64,7 +64,7 @@ def test_no_pcap(tmp_path: Path, data: bytes, offset: int, why: str) -> None:
 )
 def test_what_comes_before_the_break_is_read(tmp_path: Path, data: bytes, offset: int, why: str) -> None:
     path = write(tmp_path, data)
-    frames = []
+    frames: list[Frame] = []
     with CaptureFile(path) as capture, pytest.raises(CaptureError) as error:
         frames.extend(iter(capture))
     assert len(frames) == (1 if offset == 100 else 2)

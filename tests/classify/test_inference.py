@@ -47,7 +47,7 @@ def test_bounds() -> None:
 def test_equal_processes_keep_the_databases_order() -> None:
     rows = [row(name, 5) for name in ("first", "second", "third")]
     found = analyse(rows, 9)
-    assert [item["process"] for item in found["probable_processes"]] == ["first", "second", "third"]  # type: ignore[union-attr,index,attr-defined]
+    assert [item["process"] for item in found["probable_processes"]] == ["first", "second", "third"]  # type: ignore[attr-defined]
     assert found["score"] == pytest.approx(1 / 3)
 
 

@@ -149,9 +149,10 @@ def test_interrupted_it_tells_what_it_knows(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a capture that does not end (a pipe): unfinished messages come out."""
     fifo = tmp_path / "endless.pcap"
     os.mkfifo(fifo)
-    with subprocess.Popen(
-        [*COMMAND, "scan", fifo], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process, fifo.open("wb", buffering=0) as pipe:
+    with (
+        subprocess.Popen([*COMMAND, "scan", fifo], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
+        fifo.open("wb", buffering=0) as pipe,
+    ):
         whole = RECORDING.read_bytes()
         pipe.write(whole[: len(whole) // 2])
         time.sleep(1.5)

@@ -1,10 +1,11 @@
 """Payload records for tests of flows."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from vermilion_capture.source import time_mark
-from vermilion_fingerprint.stage import FingerprintTask, Limits
+from vermilion_fingerprint.flows import Limits
+from vermilion_fingerprint.stage import FingerprintTask
 from vermilion_pipeline.records import Payload
 from vermilion_pipeline.stage import Incoming
 
@@ -27,13 +28,20 @@ def record(
     **other: Any,
 ) -> Payload:
     """A segment's record."""
-    mark = time_mark("SEGMENT", "sensor", run, time, replayed=True)
-    return {
-        **mark,
-        "src_ip": source[0], "src_port": source[1], "dst_ip": target[0], "dst_port": target[1],
-        "seq": seq & 0xFFFFFFFF, "flags": flags, "payload": payload, "ordinal": ordinal,
-        "missing": missing, **other,
-    }  # type: ignore[typeddict-item]  # fmt: skip
+    fields: dict[str, Any] = {
+        **time_mark("SEGMENT", "sensor", run, time, replayed=True),
+        "src_ip": source[0],
+        "src_port": source[1],
+        "dst_ip": target[0],
+        "dst_port": target[1],
+        "seq": seq & 0xFFFFFFFF,
+        "flags": flags,
+        "payload": payload,
+        "ordinal": ordinal,
+        "missing": missing,
+        **other,
+    }
+    return cast("Payload", fields)
 
 
 def numbered(records: Iterable[Payload]) -> list[Payload]:

@@ -20,7 +20,8 @@ from fingerprint.hellos import recorded, records
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vermilion_fingerprint.stage import FingerprintTask, Limits
+from vermilion_fingerprint.flows import Limits
+from vermilion_fingerprint.stage import FingerprintTask
 from vermilion_pipeline.stage import Incoming
 
 SYN, FIN = 2, 1

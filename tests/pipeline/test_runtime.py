@@ -249,9 +249,9 @@ def test_metrics_and_readiness() -> None:
     one = Runtime(
         broker, FingerprintStage(), CODEC, prefix=PREFIX, instance="one", metrics=metrics, health=health
     )
-    assert not health.ready
+    ready = [health.ready]
     drain(one)
-    assert health.ready
+    assert [*ready, health.ready] == [False, True]
     value = metrics.registry.get_sample_value
     assert value("vermilion_events_total", {"type": "tls"}) == 5
     assert value("vermilion_records_produced_total") == 5

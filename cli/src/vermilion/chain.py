@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +64,7 @@ class _Stages:
         """Raise CommandFailed when a stage has ended."""
 
 
-def embedded(capture: Path, partitions: int) -> ChainResult:
+def embedded(captures: Sequence[Path], partitions: int) -> ChainResult:
     """Run the chain on the in-memory broker, its stages on threads of this process."""
     from vermilion_classify.knowledge import load
     from vermilion_classify.sources import sources
@@ -107,7 +107,7 @@ def embedded(capture: Path, partitions: int) -> ChainResult:
     for thread in threads:
         thread.start()
     try:
-        result = _run(broker, codec, capture, Threads(), "the embedded broker")
+        result = _run(broker, codec, captures, Threads(), "the embedded broker")
     finally:
         stop.set()
         for thread in threads:
@@ -116,7 +116,7 @@ def embedded(capture: Path, partitions: int) -> ChainResult:
     return result
 
 
-def on_kafka(capture: Path, partitions: int) -> ChainResult:
+def on_kafka(captures: Sequence[Path], partitions: int) -> ChainResult:
     """Run the chain on a real Apache Kafka that is started for it, the stages as processes."""
     from vermilion.dev.kafka import Cluster, ports_free
     from vermilion_pipeline.kafka import KafkaBroker
@@ -146,20 +146,23 @@ def on_kafka(capture: Path, partitions: int) -> ChainResult:
                 for process in processes.values():
                     process.check()
 
-        result = _run(broker, codec, capture, Processes(), f"Apache Kafka at {bootstrap}")
+        result = _run(broker, codec, captures, Processes(), f"Apache Kafka at {bootstrap}")
     result.seconds = time.monotonic() - started
     return result
 
 
-def _run(broker: Broker, codec: Codec, capture: Path, stages: _Stages, name: str) -> ChainResult:
-    """Publish the capture, wait until both stages have answered all of it, and read the answers."""
+def _run(broker: Broker, codec: Codec, captures: Sequence[Path], stages: _Stages, name: str) -> ChainResult:
+    """Publish the captures, wait until both stages have answered all of it, and read the answers."""
     result = ChainResult(name)
-    source = FileSource(capture, socket.gethostname())
+    packets = 0
     publisher = Publisher(broker, codec, PREFIX)
     columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        publisher.publish(source)
+        for capture in captures:
+            source = FileSource(capture, socket.gethostname())
+            publisher.publish(source)
+            packets += source.counts["packets"]
         publisher.close()
         published = publisher.acknowledged
         first = bar.add_task("fingerprint", total=published)
@@ -178,9 +181,8 @@ def _run(broker: Broker, codec: Codec, capture: Path, stages: _Stages, name: str
     analyses = [event["analysis"] for event in result.events if event["analysis"]]
     if analyses:
         result.knowledge = "{name} {version}".format(**analyses[0]["knowledge"])
-    counts = source.counts
     result.stages = [
-        StageCount("capture", f"{counts['packets']} packets", f"{published} records"),
+        StageCount("capture", f"{packets} packets", f"{published} records"),
         StageCount("fingerprint", f"{read.consumed} records", f"{read.produced} events", read.dead),
         StageCount("classify", f"{wrote.consumed} events", f"{len(result.events)} answers", wrote.dead),
     ]

@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
-RECORDING = Path(__file__).parent.parent / "recordings" / "programs.pcap"
+from vermilion.commands.options import capture_files
+
+_RECORDINGS = Path(__file__).parent.parent / "recordings"
+BUNDLED = [_RECORDINGS / "programs-2019.pcap", _RECORDINGS / "programs.pcap"]
 
 
 class BrokerKind(StrEnum):
@@ -18,14 +21,17 @@ class BrokerKind(StrEnum):
 
 def demo(
     broker: Annotated[BrokerKind, typer.Option(help="What the chain runs on.")] = BrokerKind.EMBEDDED,
-    capture: Annotated[Path, typer.Argument(help="A capture of your own.")] = RECORDING,
+    captures: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE…", help="Captures of your own.")
+    ] = None,
     partitions: Annotated[int, typer.Option(min=1)] = 4,
 ) -> None:
-    """Run capture, fingerprint and classify on a capture; show who spoke to whom with what."""
+    """Run capture, fingerprint and classify on captures; show who spoke to whom with what."""
     from vermilion.chain import embedded, on_kafka
     from vermilion.commands.report import show
 
-    result = embedded(capture, partitions) if broker is BrokerKind.EMBEDDED else on_kafka(capture, partitions)
-    show(result, capture)
+    paths = capture_files(captures or BUNDLED)
+    result = embedded(paths, partitions) if broker is BrokerKind.EMBEDDED else on_kafka(paths, partitions)
+    show(result, paths)
     if result.lost:
         raise typer.Exit(1)

@@ -1,6 +1,7 @@
 """The demo's tables: the flows with their answers, and what each stage read and wrote."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,13 +12,11 @@ from vermilion.chain import ChainResult
 from vermilion.events import ROW_HEAD, endpoint, row
 
 
-def show(result: ChainResult, capture: Path) -> None:
+def show(result: ChainResult, captures: Sequence[Path]) -> None:
     """Print the tables on stdout; plain where it is no terminal."""
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
-    truth = _programs(capture)
-    flows = Table(
-        *ROW_HEAD, *(["really was"] if truth else []), title=f"{capture.name}: who spoke to whom with what"
-    )
+    truth = {end: name for capture in captures for end, name in _programs(capture).items()}
+    flows = Table(*ROW_HEAD, *(["really was"] if truth else []), title="who spoke to whom with what")
     for event in result.events:
         cells = [escape(cell) for cell in row(event)]
         if truth:
@@ -32,8 +31,8 @@ def show(result: ChainResult, capture: Path) -> None:
     console.print(f"{verdict}; knowledge: {result.knowledge}; {result.seconds:.1f} s")
     if truth:
         console.print(
-            "Unknown is an answer: the public database is of 2019, and says nothing about a program whose "
-            "fingerprint it has never seen."
+            "The public database is of 2019: it names programs of then, by its own lights, "
+            "and says Unknown of a fingerprint that it has never seen."
         )
 
 
