@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from vermilion.dev.kafka import Cluster, DevError, default_data, fetch
 
@@ -35,7 +37,7 @@ Data = Annotated[
 @kafka.command("fetch")
 def fetch_command() -> None:
     """Fetch Apache Kafka's jars with Maven; does nothing where they are."""
-    with _told():
+    with _told("fetching Apache Kafka"):
         _say(f"Apache Kafka is in {fetch()}")
 
 
@@ -48,7 +50,7 @@ def start(
     data: Data = None,
 ) -> None:
     """Start the cluster and wait until it answers; prints bootstrap.servers."""
-    with _told():
+    with _told("starting Apache Kafka"):
         cluster = Cluster(data or default_data(), nodes=int(nodes), port=port)
         bootstrap = cluster.start()
         _say(f"Apache Kafka runs, its data is in {cluster.data}")
@@ -58,7 +60,7 @@ def start(
 @kafka.command()
 def stop(data: Data = None) -> None:
     """Stop the cluster; its data stays."""
-    with _told():
+    with _told("stopping Apache Kafka"):
         late = Cluster.at(data or default_data()).stop()
         for number in late:
             _say(f"node {number} did not end when asked to and was killed")
@@ -68,7 +70,7 @@ def stop(data: Data = None) -> None:
 @kafka.command()
 def status(data: Data = None) -> None:
     """Say which nodes run; exits 1 unless all do."""
-    with _told():
+    with _told("asking"):
         cluster = Cluster.at(data or default_data())
         processes = cluster.status()
         for node in cluster.nodes:
@@ -83,10 +85,11 @@ def _say(message: str) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Turn what is lacking into a message and exit code 1."""
+def _told(doing: str) -> Iterator[None]:
+    """Show on a terminal that it goes on; turn what is lacking into a message and exit code 1."""
     try:
-        yield
+        with Console(stderr=True).status(f"{doing} …") if sys.stderr.isatty() else nullcontext():
+            yield
     except DevError as error:
         _say(f"error: {error}")
         raise typer.Exit(1) from error
