@@ -12,6 +12,8 @@ BIN := .venv/bin
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where a proxy signs for the registries, the system knows its certificate, and uv alone does not.
+export UV_SYSTEM_CERTS ?= 1
 
 MEMBERS := libs/build libs/pipeline services/capture services/fingerprint services/classify cli
 EDITABLE := $(foreach member,$(MEMBERS),-e ./$(member))

@@ -96,7 +96,17 @@ def _installer() -> list[str]:
     uv = Path(sys.executable).with_name("uv")
     found = str(uv) if uv.exists() else shutil.which("uv")
     if found:
-        return [found, "pip", "install", "--quiet", "--python", sys.executable, "--only-binary", ":all:"]
+        return [
+            found,
+            "pip",
+            "install",
+            "--system-certs",
+            "--quiet",
+            "--python",
+            sys.executable,
+            "--only-binary",
+            ":all:",
+        ]
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
     raise FetchError(
