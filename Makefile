@@ -15,13 +15,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Where a proxy signs for the registries, the system knows its certificate, and uv alone does not.
 export UV_SYSTEM_CERTS ?= 1
 
-MEMBERS := libs/build libs/pipeline services/capture services/fingerprint services/classify cli
+MEMBERS := libs/buildtools libs/pipeline services/capture services/fingerprint services/classify cli
 EDITABLE := $(foreach member,$(MEMBERS),-e ./$(member))
 UV := $(BIN)/uv pip
 INSTALL_MEMBERS := $(UV) install --quiet --python $(BIN)/python --no-deps --no-build-isolation
 COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
 	$(foreach name,build pipeline capture fingerprint classify,--no-emit-package vermilion-$(name)) --no-emit-package vermilion
-SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/build/src/*/*.py)
+SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/buildtools/src/*/*.py)
 
 .PHONY: help setup build demo test lint kafka pins clean
 
@@ -43,7 +43,7 @@ setup: .cache/setup build kafka-free-resources ## everything into .venv, knowled
 
 .cache/built: .cache/setup $(SOURCES) $(addsuffix /pyproject.toml,$(MEMBERS))
 	@command -v gcc >/dev/null || command -v cc >/dev/null || { echo "no C compiler: apt-get install gcc libc6-dev" >&2; exit 1; }
-	$(INSTALL_MEMBERS) -e ./libs/build
+	$(INSTALL_MEMBERS) -e ./libs/buildtools
 	$(INSTALL_MEMBERS) $(EDITABLE)
 	@touch $@
 
