@@ -164,10 +164,18 @@ def test_a_member_that_stalled_cannot_commit(broker: Broker, unique: Names, clos
     stalled.abort()
     assert successor.committed([partition]) == {partition: None}
     until(lambda: len(found) == 10, lambda: found.extend(successor.poll(10, 0.1)), "the records, again")
-    # When it polls again it learns that it has lost the partition, and may come back.
-    until(lambda: stalled.given_up == [partition], lambda: stalled.consumer.poll(1, 0.1), "the news")
+    producer = broker.transactional(unique("producer"))
+    closing.callback(producer.close)
+    producer.begin()
+    producer.send_offsets({partition: Committed(4, "heir")}, successor)
+    producer.commit()
     successor.close()
-    until(lambda: stalled.held == {partition}, lambda: stalled.consumer.poll(1, 0.1), "the partition")
+    # Its next poll tells it of the loss first, even though the partition is free again.
+    until(
+        lambda: len(stalled.assignments) == 2, lambda: stalled.consumer.poll(1, 0.1), "the partition, again"
+    )
+    assert stalled.given_up == [partition]
+    assert stalled.committed == {partition: Committed(4, "heir")}
     assert read_all(broker, target) == []
 
 

@@ -25,6 +25,7 @@ Names = Callable[[str], str]
 def test_murmur2_is_the_java_clients(key: bytes, signed: int) -> None:
     """The vectors of Kafka's own ``UtilsTest``."""
     assert murmur2(key) == signed & 0xFFFFFFFF
+    assert partition_of(key, 7) == (signed & 0x7FFFFFFF) % 7
 
 
 def test_a_key_goes_to_the_partition_that_java_clients_choose(

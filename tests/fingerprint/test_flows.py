@@ -183,8 +183,18 @@ def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
         Incoming(i, None, record(1, b"\x16\3\1", ordinal=0, source=(b"\xc0\0\2\1", i))) for i in range(1000)
     ]
     counts = task.handle(batch).counts
-    assert counts["flows_evicted",] == 990
+    assert counts["flows_evicted", "memory"] == 990
     assert task.low_water() == 990
+
+
+def test_a_run_that_falls_silent_does_not_hold_the_low_water_mark_for_ever() -> None:
+    """Its sensor died: no mark and no end of that run will come."""
+    task = FingerprintTask(Limits(span=10_000))
+    handle(task, [record(1, b"\x16\3\1", ordinal=0, run="dead")])
+    other = record(1, recorded()[0], ordinal=0, run="alive", source=(b"\xc0\0\2\x09", 7))
+    for offset in range(4000, 20_000, 2000):
+        handle(task, [other], offset)
+    assert task.low_water() == 18_000
 
 
 def test_a_gap_that_never_closes_is_given_up() -> None:

@@ -10,8 +10,15 @@ class Limits:
     life: int
     flows: int
     held: int
+    span: int
     def __init__(
-        self, head: int = ..., idle: int = ..., life: int = ..., flows: int = ..., held: int = ...
+        self,
+        head: int = ...,
+        idle: int = ...,
+        life: int = ...,
+        flows: int = ...,
+        held: int = ...,
+        span: int = ...,
     ) -> None: ...
 
 class FlowTable:

@@ -21,6 +21,9 @@ cdef enum:
     # its head may turn out to be another one.
     UNSETTLED_BYTES = 4096
     UNSETTLED_TRIES = 256
+    # Messages told of one direction: a head full of tiny requests must not cost its square.
+    MAX_MESSAGES = 256
+    CHECK_EVERY = 4096
 
 
 class InvalidRecord(ValueError):
@@ -32,9 +35,16 @@ class InvalidRecord(ValueError):
 
 
 class Limits:
-    """Bounds of a partition's memory. Times are packet time in microseconds."""
+    """Bounds of a partition's memory. Times are packet time in microseconds.
 
-    def __init__(self, head=1 << 16, idle=60_000_000, life=600_000_000, flows=100_000, held=1 << 28):
+    ``span``: so many offsets after its first record an unfinished flow is dropped. It bounds what
+    a rebuild reads when a run ended without its end mark, so that no clock of it goes on.
+    """
+
+    def __init__(
+        self, head=1 << 16, idle=60_000_000, life=600_000_000, flows=100_000, held=1 << 28, span=1_000_000
+    ):
+        self.span = span
         self.head = head
         self.idle = idle
         self.life = life
@@ -48,13 +58,17 @@ cdef class Direction:
     cdef bytes src_ip, dst_ip
     cdef int src_port, dst_port
     cdef Stream stream
-    cdef object protocol
-    cdef Py_ssize_t needed
+    cdef tuple candidates       # what may begin at ``offset``
+    cdef object protocol        # what does
+    cdef Py_ssize_t offset      # where the next message begins in the stream
+    cdef Py_ssize_t needed      # so many bytes must be here before it is worth trying again
     cdef int tries, messages
+    cdef bint opened            # its SYN without ACK was seen: this is the client's direction
     cdef bint done
 
     def __cinit__(self, Py_ssize_t limit, bytes source, bytes target):
         self.stream = Stream(limit)
+        self.candidates = PROTOCOLS
         self.src_ip, self.src_port = source[:-2], int.from_bytes(source[-2:], "big")
         self.dst_ip, self.dst_port = target[:-2], int.from_bytes(target[-2:], "big")
 
@@ -64,7 +78,15 @@ cdef class Direction:
             self.stream.anchored
             or self.stream.length >= UNSETTLED_BYTES
             or self.tries >= UNSETTLED_TRIES
+            or self.messages > 0
         )
+
+    cdef int restart(self) except -1:
+        """The stream begins earlier than it seemed: look at it anew."""
+        self.candidates = PROTOCOLS
+        self.protocol = None
+        self.offset = self.needed = 0
+        return 0
 
 
 cdef class Flow:
@@ -93,7 +115,7 @@ cdef class FlowTable:
     cdef dict _counts, _runs
     cdef readonly Py_ssize_t flows, held
     cdef Py_ssize_t _head, _max_flows, _max_held
-    cdef long long _idle, _life
+    cdef long long _idle, _life, _span, _next_check
 
     def __init__(self, limits):
         self.events = []
@@ -104,6 +126,7 @@ cdef class FlowTable:
         self._life = limits.life
         self._max_flows = limits.flows
         self._max_held = limits.held
+        self._span = limits.span
 
     cdef int _count(self, tuple what) except -1:
         self._counts[what] = self._counts.get(what, 0) + 1
@@ -128,6 +151,8 @@ cdef class FlowTable:
 
     def segment(self, long long offset, dict record):
         """Take a segment, the record at ``offset`` of the partition. Raises InvalidRecord."""
+        if offset >= self._next_check:
+            self._drop_abandoned(offset)
         _check(record)
         cdef bytes source = record["src_ip"] + (<int>record["src_port"]).to_bytes(2, "big")
         cdef bytes target = record["dst_ip"] + (<int>record["dst_port"]).to_bytes(2, "big")
@@ -183,9 +208,8 @@ cdef class FlowTable:
         if flags & FIN:
             stream.fin(seq + len(payload) + <Py_ssize_t>record["missing"])
         self.held += stream.held - held
-        if base >= 0 and stream.base != base:  # it began earlier: look at it anew
-            direction.protocol = None
-            direction.needed = 0
+        if base >= 0 and stream.base != base:
+            direction.restart()
         if stream.overflowed():
             self._count(("gaps_given_up", "pieces"))
             self._advance(flow, direction, True)
@@ -197,31 +221,47 @@ cdef class FlowTable:
 
     cdef int _advance(self, Flow flow, Direction direction, bint final) except -1:
         """Recognise and parse what is there; ``final``: nothing will follow in this direction."""
-        cdef Stream stream = direction.stream
-        cdef bytes data = stream.head()
-        if not data and not final:
-            return 0
-        if direction.protocol is None and not self._recognise(direction, data, final):
-            return 0
-        try:
-            message = direction.protocol.parse(Cursor(data), final)
-        except NeedMore as more:
-            direction.needed = more.total
-        except Malformed as bad:
-            if final or direction.settled():
-                self._count(("parse_errors", direction.protocol.name, bad.field))
-                self._done(direction)
-            else:
-                direction.protocol = None
-                direction.needed = stream.length + 1
-        else:
+        cdef bytes data = direction.stream.head()
+        cdef bytes rest
+        while not direction.done:
+            if len(data) <= direction.offset:  # nothing of another message is here
+                if final:
+                    self._done(direction)
+                return 0
+            rest = data[direction.offset:] if direction.offset else data
+            if direction.protocol is None and not self._recognise(direction, rest, final):
+                return 0
+            try:
+                message = direction.protocol.parse(Cursor(rest), final)
+            except NeedMore as more:
+                direction.needed = direction.offset + more.total
+                return 0
+            except Malformed as bad:
+                if final or direction.settled():
+                    self._count(("parse_errors", direction.protocol.name, bad.field))
+                    self._done(direction)
+                else:
+                    direction.protocol = None
+                    direction.needed = len(data) + 1
+                return 0
             self._emit(flow, direction, message)
+            self._follow(direction, message)
+        return 0
+
+    cdef int _follow(self, Direction direction, message) except -1:
+        """Go on behind a message, to what may follow it there."""
+        if message.end < 0 or not direction.protocol.followers or direction.messages >= MAX_MESSAGES:
             self._done(direction)
+        else:
+            direction.candidates = direction.protocol.followers
+            direction.protocol = None
+            direction.offset += message.end
+            direction.needed = 0
         return 0
 
     cdef bint _recognise(self, Direction direction, bytes data, bint final) except -1:
         cdef Py_ssize_t needed = 0
-        for protocol in PROTOCOLS:
+        for protocol in direction.candidates:
             try:
                 if protocol.matches(Cursor(data)):
                     direction.protocol = protocol
@@ -229,11 +269,12 @@ cdef class FlowTable:
             except NeedMore as more:
                 needed = more.total if needed == 0 else min(needed, more.total)
         if final or (needed == 0 and direction.settled()):
-            self._count(("streams_not_recognised",))
+            if direction.messages == 0:
+                self._count(("streams_not_recognised",))
             self._done(direction)
         else:
             direction.tries += 1
-            direction.needed = max(needed, len(data) + 1)
+            direction.needed = direction.offset + max(needed, len(data) + 1)
         return False
 
     cdef int _done(self, Direction direction) except -1:
@@ -243,8 +284,18 @@ cdef class FlowTable:
         return 0
 
     cdef int _emit(self, Flow flow, Direction direction, message) except -1:
-        name = direction.protocol.name
-        time = direction.stream.time_at(0)
+        cdef Py_ssize_t end = direction.offset + message.end if message.end > 0 else direction.stream.length
+        self._event(
+            flow, direction, direction.protocol.name, direction.stream.time_at(direction.offset),
+            direction.protocol.fingerprint(message), message.context(), message.truncated,
+            direction.stream.segments(direction.offset, end) > 1,
+        )
+        direction.messages += 1
+        return 0
+
+    cdef int _event(
+        self, Flow flow, Direction direction, name, time, fingerprints, context, truncated, reassembled
+    ) except -1:
         sensor, run, vlans, vni, transport = flow.path
         ends = (direction.src_ip, direction.dst_ip, direction.src_port, direction.dst_port, transport)
         identity = repr((sensor, run, vlans, vni, ends, name, direction.messages, time))
@@ -264,19 +315,36 @@ cdef class FlowTable:
             "dst_port": direction.dst_port,
             "protocol": transport,
             "type": name,
-            "fingerprints": {name: direction.protocol.fingerprint(message)},
-            name: message.context(),
-            "reassembled": direction.stream.segments(0, message.end) > 1,
-            "truncated": message.truncated,
+            "fingerprints": fingerprints,
+            name: context,
+            "reassembled": reassembled,
+            "truncated": truncated,
         })
-        direction.messages += 1
         self._count(("events", name))
-        if message.truncated:
+        if truncated:
             self._count(("messages_truncated", name))
         return 0
 
     cdef bint _too_old(self, Flow flow, long long time):
         return time - flow.last > self._idle or time - flow.started > self._life
+
+    cdef int _drop_abandoned(self, long long offset) except -1:
+        """Drop flows whose run has fallen silent.
+
+        Looked at where the log passes a multiple of CHECK_EVERY: a rebuild drops the same ones.
+        """
+        cdef Run run
+        cdef Flow flow
+        self._next_check = (offset // CHECK_EVERY + 1) * CHECK_EVERY
+        for name, run in list(self._runs.items()):
+            for key, flow in list(run.flows.items()):
+                if flow.first_offset + self._span >= offset:
+                    break
+                self._forget(run, key, flow)
+                self._count(("flows_evicted", "span"))
+            if not run.flows:
+                del self._runs[name]
+        return 0
 
     def mark(self, sensor, run, long long time):
         """The run's clock stands at ``time``: finish the flows that have been quiet, or are, too long."""
@@ -330,7 +398,7 @@ cdef class FlowTable:
         self._forget(oldest_run, oldest_key, oldest)
         if not oldest_run.flows:
             del self._runs[oldest_name]
-        self._count(("flows_evicted",))
+        self._count(("flows_evicted", "memory"))
         return 0
 
 

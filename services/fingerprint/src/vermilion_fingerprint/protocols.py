@@ -16,7 +16,7 @@ class Message(Interface):
 
     @property
     def end(self) -> int:
-        """So many bytes of the stream it took."""
+        """So many bytes of the stream it took; -1 when nothing that follows can be of its kind."""
 
     @property
     def truncated(self) -> bool:
@@ -35,8 +35,12 @@ class Protocol(NamedTuple):
     """Whether a stream begins like it; raises NeedMore while that is open."""
     parse: Callable[[Cursor, bool], Any]
     """The message at the start of the stream; raises NeedMore or Malformed."""
-    fingerprint: Callable[[Any], str]
-    """The message's fingerprint string."""
+    fingerprint: Callable[[Any], dict[str, str]]
+    """The message's fingerprint strings by form."""
+    followers: tuple["Protocol", ...] = ()
+    """What may follow behind such a message in the same direction."""
 
 
-PROTOCOLS = (Protocol("tls", tls.matches, tls.parse, tls.fingerprint),)
+PROTOCOLS = (
+    Protocol("tls", tls.matches, tls.parse, lambda hello: {"tls": tls.fingerprint(hello)}),
+)

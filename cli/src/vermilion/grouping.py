@@ -1,0 +1,39 @@
+"""``scan -g``: one JSON object a flow, in the order in which the flows were first seen."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+_ENDS = ("src_ip", "dst_ip", "src_port", "dst_port", "protocol")
+_KNOWN = {*_ENDS, "event_start", "fingerprints", "readable", "analysis", "reassembled", "truncated"}
+
+
+class Flows:
+    """Gathers the lines that ``scan`` would write, by flow; either direction may come first."""
+
+    def __init__(self) -> None:
+        self._flows: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Take one message's line. The first message of a flow fixes its orientation."""
+        src, dst, sport, dport, protocol = (line[name] for name in _ENDS)
+        key = (src, dst, sport, dport, protocol)
+        back = (dst, src, dport, sport, protocol)
+        flow = self._flows.get(key) or self._flows.get(back)
+        if flow is None:
+            flow = self._flows[key] = {name: line[name] for name in (*_ENDS, "event_start")}
+            flow["event_end"] = line["event_start"]
+            flow["fingerprints"] = []
+        flow["event_end"] = max(flow["event_end"], line["event_start"])
+        message = {"event_start": line["event_start"], **line["fingerprints"]}
+        message |= {name: line[name] for name in ("readable", "analysis", "reassembled", "truncated") if name in line}
+        flow["fingerprints"].append(message)
+        for name, context in line.items():
+            if name not in _KNOWN:
+                flow.setdefault(name, {}).update(context)
+
+    def lines(self) -> Iterator[bytes]:
+        """The flows, as JSON lines."""
+        for flow in self._flows.values():
+            yield orjson.dumps(flow, option=orjson.OPT_APPEND_NEWLINE)
