@@ -42,7 +42,7 @@ setup: .cache/setup build kafka-free-resources ## everything into .venv, knowled
 	@touch $@
 
 .cache/built: .cache/setup $(SOURCES) $(addsuffix /pyproject.toml,$(MEMBERS))
-	@command -v gcc >/dev/null || command -v cc >/dev/null || { echo "no C compiler: apt-get install gcc libc6-dev" >&2; exit 1; }
+	@command -v gcc >/dev/null || command -v cc >/dev/null || { echo "no C compiler: apt-get install gcc libc6-dev python3-dev" >&2; exit 1; }
 	$(INSTALL_MEMBERS) -e ./libs/buildtools
 	$(INSTALL_MEMBERS) $(EDITABLE)
 	@touch $@
@@ -78,5 +78,5 @@ pins: .cache/uv-installed ## resolve the pins in requirements/ anew
 	$(COMPILE) cli/pyproject.toml --extra kafka -c requirements/all.txt -o requirements/cli.txt
 
 clean: ## remove all that setup and build made
-	rm -rf .venv .tools .cache build */build */*/build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .tools .cache resources/knowledge build */build */*/build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name '*.so' -path '*/src/*' -delete

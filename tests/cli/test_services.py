@@ -52,7 +52,7 @@ def test_doctor_tells_the_remedy(kafka_bootstrap: str) -> None:
     )
     well = vermilion("doctor", "-b", kafka_bootstrap, "--topic-prefix", "doctor.")
     assert well.returncode == 0, well.stdout
-    assert well.stdout.count("ok ") == 5
+    assert well.stdout.count("ok ") == 6
     described = vermilion("topics", "describe", "-b", kafka_bootstrap, "--topic-prefix", "doctor.")
     assert described.returncode == 0
     assert "doctor.payloads" in described.stdout

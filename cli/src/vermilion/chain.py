@@ -1,5 +1,6 @@
 """The whole chain at once, for the demo: on the embedded broker, or on a real Apache Kafka."""
 
+import random
 import signal
 import socket
 import subprocess
@@ -122,9 +123,11 @@ def on_kafka(captures: Sequence[Path], partitions: int) -> ChainResult:
     from vermilion_pipeline.kafka import KafkaBroker
 
     started = time.monotonic()
-    port = next((port for port in range(21092, 22092, 10) if ports_free(port)), None)
+    # At random, so that two demos at once do not meet between the look and the listening.
+    ports = random.sample(range(21092, 31092, 10), 100)
+    port = next((port for port in ports if ports_free(port)), None)
     if port is None:
-        raise CommandFailed("no free port between 21092 and 22092 for Apache Kafka")
+        raise CommandFailed("no free port between 21092 and 31092 for Apache Kafka")
     with tempfile.TemporaryDirectory(prefix="vermilion-demo-") as scratch, ExitStack() as stack:
         Console(stderr=True).print("starting Apache Kafka …")
         bootstrap = stack.enter_context(Cluster(Path(scratch, "kafka"), port=port)).bootstrap

@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 
 _ENDS = ("src_ip", "dst_ip", "src_port", "dst_port", "protocol")
-_KNOWN = {*_ENDS, "event_start", "fingerprints", "readable", "analysis", "reassembled", "truncated"}
+_BESIDE = ("readable", "analysis", "reassembled", "truncated")
+_KNOWN = {*_ENDS, *_BESIDE, "event_start", "fingerprints"}
 
 
 class Flows:
@@ -27,7 +28,7 @@ class Flows:
             flow["fingerprints"] = []
         flow["event_end"] = max(flow["event_end"], line["event_start"])
         message = {"event_start": line["event_start"], **line["fingerprints"]}
-        message |= {name: line[name] for name in ("readable", "analysis", "reassembled", "truncated") if name in line}
+        message |= {name: line[name] for name in _BESIDE if name in line}
         flow["fingerprints"].append(message)
         for name, context in line.items():
             if name not in _KNOWN:

@@ -1,5 +1,6 @@
 """The ``vermilion`` command: every sub-command, and the one place where errors are told."""
 
+import logging
 import os
 import sys
 
@@ -24,6 +25,8 @@ app.add_typer(dev, name="dev")
 def main() -> None:
     """Run the command line. Exit codes: 0 fine, 1 failed while working, 2 wrong usage."""
     logs.configure(level="warning")
+    # A command tells in its own words that no broker answers; librdkafka would tell it a hundred times.
+    logging.getLogger("vermilion_pipeline.kafka.librdkafka").setLevel(logging.CRITICAL)
     try:
         app()
     except TOLD as error:

@@ -15,4 +15,4 @@ def register(app: typer.Typer) -> None:
     app.add_typer(topics.app, name="topics")
     app.add_typer(db.app, name="db")
     app.command()(doctor.doctor)
-    app.command(hidden=True)(demo.demo)
+    app.command()(demo.demo)

@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from vermilion.commands.options import Database
+from vermilion.commands.progress import wide_console
 from vermilion_classify.knowledge import load
 from vermilion_classify.sources import fetch as fetch_source
 from vermilion_classify.sources import sources
@@ -44,4 +44,4 @@ def info(fp_db: Database = None) -> None:
     table.add_row("folder", str(source.directory))
     table.add_row("tables from", f"{source.name} {source.version}: {source.what}")
     table.add_row("licence", source.licence)
-    Console(soft_wrap=True).print(table)
+    wide_console().print(table)

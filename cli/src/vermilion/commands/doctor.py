@@ -10,7 +10,7 @@ from rich.markup import escape
 from vermilion.commands.options import Kafka, Prefix, Servers, settings
 from vermilion.errors import TOLD, CommandFailed
 from vermilion_pipeline.ports import Broker, UnknownTopic
-from vermilion_pipeline.settings import Settings
+from vermilion_pipeline.settings import Settings, masked
 from vermilion_pipeline.topics import FINGERPRINTS, PAYLOADS, TOPICS
 
 
@@ -67,7 +67,8 @@ def _checks(config: Settings) -> list[Check]:
         producer.close()
         return "may run transactions"
 
-    return [Check("knowledge", _knowledge), Check("schemas", _schemas), Check("broker", broker),
+    shown = ", ".join(f"{name}={value}" for name, value in masked(config.kafka_config()).items())
+    return [Check("settings", lambda: shown), Check("knowledge", _knowledge), Check("schemas", _schemas), Check("broker", broker),
             Check("topics", topics), Check("rights", rights)]  # fmt: skip
 
 

@@ -11,6 +11,11 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 _PATIENCE_SECONDS = 1.0
 
 
+def wide_console() -> Console:
+    """Standard output; where it is no terminal, wide enough for a table not to be folded."""
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+
+
 @contextmanager
 def bytes_read() -> Iterator[Callable[[int, int], None]]:
     """A function to call with the bytes done and the bytes there are; draws a bar if need be."""

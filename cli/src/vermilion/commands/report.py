@@ -4,17 +4,17 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from vermilion.chain import ChainResult
+from vermilion.commands.progress import wide_console
 from vermilion.events import ROW_HEAD, endpoint, row
 
 
 def show(result: ChainResult, captures: Sequence[Path]) -> None:
     """Print the tables on stdout; plain where it is no terminal."""
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    console = wide_console()
     truth = {end: name for capture in captures for end, name in _programs(capture).items()}
     flows = Table(*ROW_HEAD, *(["really was"] if truth else []), title="who spoke to whom with what")
     for event in result.events:

@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from vermilion.commands.options import Kafka, Prefix, Servers, settings
+from vermilion.commands.progress import wide_console
 from vermilion_pipeline.topics import TOPICS
 
 app = typer.Typer(help="The topics of the flow.", no_args_is_help=True)
@@ -54,7 +54,7 @@ def describe(bootstrap_servers: Servers = None, topic_prefix: Prefix = None, kaf
             ", ".join(topic.written_by),
             ", ".join(topic.read_by),
         )
-    Console().print(table)
+    wide_console().print(table)
     if any(topic.full_name(config.topic_prefix) not in there for topic in TOPICS):
         typer.echo("some topics are missing; create them with: vermilion topics create", err=True)
         raise typer.Exit(1)

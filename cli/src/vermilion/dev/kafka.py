@@ -129,10 +129,10 @@ class Cluster:
             undo.callback(_end, idle)
             for node in idle:
                 node.launch(command)
-            self._wait()
+            self._wait(cluster_id)
             undo.pop_all()
 
-    def _wait(self) -> None:
+    def _wait(self, cluster_id: str) -> None:
         """Wait for the brokers to know one another: an open port is too early for a client."""
         # An extra, which only starting needs.
         from confluent_kafka import KafkaException
@@ -150,7 +150,10 @@ class Cluster:
                         f"node {node.id} ended while starting; the end of its log:\n{node.log_end()}"
                     )
             with contextlib.suppress(KafkaException):
-                known = client.list_topics(timeout=1).brokers
+                metadata = client.list_topics(timeout=1)
+                if metadata.cluster_id != cluster_id:
+                    raise DevError(f"another Kafka answers at {self.bootstrap}; choose another --port")
+                known = metadata.brokers
                 # The others still know a node that was killed a second ago: it must listen, too.
                 if len(known) == len(self.nodes) and not any(is_free(node.port) for node in self.nodes):
                     return

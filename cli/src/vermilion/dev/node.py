@@ -44,6 +44,10 @@ class Node:
             with contextlib.suppress(OSError):  # only this process's own children are its to reap
                 os.waitpid(pid, os.WNOHANG)
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if arguments == [b""]:
+                # Empty in the moment of its exec, and for one that has ended and waits to be reaped.
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                return None if state == "Z" else pid
         except (OSError, ValueError):
             return None
         return pid if os.fsencode(self.config) in arguments else None

@@ -49,6 +49,7 @@ class Answered(NamedTuple):
 
     outputs: list[Output]
     dead: list[DeadLetter]
+    counts: list[Mapping[tuple[str, ...], int]]
 
 
 class StageFailed(Exception):
@@ -121,7 +122,6 @@ class Runtime:
             if found:
                 starts[partition] = start
             _log.info("assigned", partition=str(partition), start=start, answer_from=answer_from)
-        self._health.ready = True
         self._metrics.partitions.set(len(self._assigned))
         return starts
 
@@ -158,8 +158,9 @@ class Runtime:
         """
         messages = self._consumer.poll(self._batch_records, self._batch_wait)
         self._health.beat()
+        self._health.ready = True  # with no partition, too: one more replica than there are partitions
         self._read_lag()
-        answered, offsets = Answered([], []), {}
+        answered, offsets = Answered([], [], []), {}
         consumed = 0
         for partition, batch in _by_partition(messages).items():
             assigned = self._assigned.get(partition)
@@ -185,16 +186,16 @@ class Runtime:
                 (known if message.offset < assigned.answer_from else fresh).append(message)
         if known:
             self._metrics.rebuilt.inc(len(known))
-            self._ask(partition, assigned, known, Answered([], []))
+            self._ask(partition, assigned, known, Answered([], [], []))
         if fresh:
-            self._metrics.count(self._ask(partition, assigned, fresh, answered))
+            self._ask(partition, assigned, fresh, answered)
         if batch:
             assigned.next = max(assigned.next, batch[-1].offset + 1)
         return len(fresh)
 
     def _ask(
         self, partition: Partition, assigned: _Assigned, messages: Sequence[Message], answered: Answered
-    ) -> Mapping[tuple[str, ...], int]:
+    ) -> None:
         incoming = []
         origin = {message.offset: message for message in messages}
         for message in messages:
@@ -213,7 +214,7 @@ class Runtime:
                 raise StageFailed(f"{type(error).__name__}: {error}") from error
         answered.outputs.extend(handled.outputs)
         answered.dead.extend(DeadLetter(origin[offset], error) for offset, error in handled.rejected)
-        return handled.counts
+        answered.counts.append(handled.counts)
 
     def _commit(self, answered: Answered, offsets: Mapping[Partition, Committed]) -> None:
         producer, stage, schema = self._producer, self._stage.name, self._stage.produces.schema or ""
@@ -232,6 +233,8 @@ class Runtime:
         self.totals.produced += len(answered.outputs)
         self.totals.dead += len(answered.dead)
         self._metrics.produced.inc(len(answered.outputs))
+        for counts in answered.counts:
+            self._metrics.count(counts)
         for message, error in answered.dead:
             self._metrics.dead_letters.labels(type(error).__name__).inc()
             _log.warning(

@@ -1,5 +1,6 @@
 """Runs a stage as a service: settings in, an exit code out."""
 
+import logging
 import signal
 import threading
 import uuid
@@ -35,6 +36,7 @@ def serve(settings: Settings, make_stage: Callable[[], Stage]) -> Totals:
     Raises the broker's and the stage's own errors when they cannot start or go on.
     """
     logs.configure(settings.log_style, settings.log_level)
+    logging.getLogger("vermilion_pipeline.kafka.librdkafka").setLevel(logging.WARNING)
     stop = stop_on_signals()
     stage = make_stage()
     metrics, health = Metrics(stage.name), Health()

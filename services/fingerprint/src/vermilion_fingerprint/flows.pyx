@@ -42,7 +42,7 @@ class Limits:
     """
 
     def __init__(
-        self, head=1 << 16, idle=60_000_000, life=600_000_000, flows=100_000, held=1 << 28, span=1_000_000
+        self, head=1 << 16, idle=60_000_000, life=600_000_000, flows=100_000, held=1 << 28, span=5_000_000
     ):
         self.span = span
         self.head = head

@@ -41,6 +41,4 @@ class Protocol(NamedTuple):
     """What may follow behind such a message in the same direction."""
 
 
-PROTOCOLS = (
-    Protocol("tls", tls.matches, tls.parse, lambda hello: {"tls": tls.fingerprint(hello)}),
-)
+PROTOCOLS = (Protocol("tls", tls.matches, tls.parse, lambda hello: {"tls": tls.fingerprint(hello)}),)

@@ -146,14 +146,12 @@ class KafkaBroker:
 
     def _offsets(self, partitions: Sequence[Partition], which: OffsetSpec) -> dict[Partition, int]:
         asked = {TopicPartition(*partition): which for partition in partitions}
-        answers = self._admin().list_offsets(
-            asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_PATIENCE
-        )
-        found = {}
-        for one, answer in answers.items():
-            try:
-                found[Partition(one.topic, one.partition)] = answer.result().offset
-            except KafkaException as exception:
-                doing = f"asking {self._addresses} for offsets of {one.topic}[{one.partition}]"
-                raise errors.translate(errors.kafka_error(exception), doing) from exception
-        return found
+
+        def ask(left: float) -> dict[Partition, int]:
+            answers = self._admin().list_offsets(
+                asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=left
+            )
+            return {Partition(p.topic, p.partition): answer.result().offset for p, answer in answers.items()}
+
+        # Transient errors are usual for a topic just created: its leader has yet to take it up.
+        return errors.retried(ask, f"asking {self._addresses} for the offsets of partitions", _PATIENCE)

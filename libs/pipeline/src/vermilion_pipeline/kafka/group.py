@@ -61,7 +61,7 @@ class KafkaConsumer(KafkaReader):
         if self._closed:
             return
         super().close()
-        # A member that was put out and has not polled since is closed without a callback.
+        # A member that was put out and has not polled since may be closed without a callback.
         self._lost(set(self._assigned))
         self._reraise()
 

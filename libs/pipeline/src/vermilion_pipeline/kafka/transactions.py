@@ -24,6 +24,8 @@ from vermilion_pipeline.ports import (
 _INIT_PATIENCE = 60.0
 """Seconds for the first call: it waits until an older producer's transaction has ended."""
 _CLOSE_PATIENCE = 2.0
+_SETTLE_PATIENCE = 2.0
+"""Seconds for records to be delivered before an abort; see ``_settle``."""
 _GRACE = 10.0
 """Seconds beyond the transaction's time-out for which a call is tried again."""
 
@@ -42,6 +44,8 @@ class KafkaTransactionalProducer:
         self._patience = self._timeout + _GRACE
         self._began: float | None = None
         self._failed: TransactionAborted | None = None
+        self._stuck = False
+        """librdkafka has given the transaction up, and delivers no more of it."""
         self._gone: BrokerError | None = None
         self._producer: Producer | None = make_producer(config)
         producer = self._producer
@@ -111,8 +115,10 @@ class KafkaTransactionalProducer:
     def abort(self) -> None:
         """Hide the records for ever and drop the offsets."""
         producer = self._require_open()
+        self._settle(producer)
         self._call(producer.abort_transaction, "aborting")
         self._began = self._failed = None
+        self._stuck = False
 
     def close(self) -> None:
         """Let go; an open transaction is aborted, by the broker's time-out at the latest."""
@@ -121,6 +127,7 @@ class KafkaTransactionalProducer:
             return
         if self._began is not None and self._gone is None:
             with suppress(KafkaException):
+                self._settle(producer)
                 producer.abort_transaction(_CLOSE_PATIENCE)
         producer.purge()
 
@@ -142,6 +149,17 @@ class KafkaTransactionalProducer:
         if self._failed is not None:
             raise self._failed
         return producer
+
+    def _settle(self, producer: Producer) -> None:
+        """Deliver what is queued before an abort, although it will be hidden.
+
+        While the coordinator still completes the last transaction it puts off registering
+        partitions; librdkafka sends the abort regardless, the coordinator knows of no transaction
+        to abort (INVALID_TXN_STATE), and that is fatal: 3 of 100 aborts soon after a commit.
+        """
+        if not self._stuck:
+            with suppress(KafkaException):  # the abort itself says what is wrong
+                producer.flush(_SETTLE_PATIENCE)
 
     def _wait_for_room(self, producer: Producer) -> None:
         until = time.monotonic() + self._patience
@@ -165,6 +183,7 @@ class KafkaTransactionalProducer:
                 error = errors.kafka_error(exception)
         text = f"producer {self._id}, {doing}: {error.str()}"
         if error.txn_requires_abort():
+            self._stuck = True
             self._failed = TransactionAborted(f"{text}: abort, and go back to what is committed")
             return self._failed
         if error.fatal() or error.code() in errors.FENCED:
