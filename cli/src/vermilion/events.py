@@ -50,7 +50,7 @@ def address(packed: bytes) -> str:
 def row(event: Mapping[str, Any]) -> tuple[str, ...]:
     """Source, destination, server name, process, score, match: cells of a table."""
     analysis = event.get("analysis")
-    context = event.get(event["type"]) or {}
+    context = _known(event.get(event["type"]))
     return (
         endpoint(event["src_ip"], event["src_port"]),
         endpoint(event["dst_ip"], event["dst_port"]),
@@ -75,5 +75,7 @@ def printable(text: str, width: int = 60) -> str:
     return shown if len(shown) <= width else shown[: width - 1] + "…"
 
 
-def _known(context: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (context or {}).items() if value is not None}
+def _known(context: object) -> dict[str, Any]:
+    """What is told of a context; nothing of a value that is none (a foreign event's odd type)."""
+    pairs = context.items() if isinstance(context, dict) else ()
+    return {name: value for name, value in pairs if value is not None}

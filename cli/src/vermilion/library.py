@@ -31,6 +31,8 @@ class TLS:
         if not tls.matches(Cursor(stream)):
             raise Malformed(0, "TLSPlaintext", "no record that begins a ClientHello")
         hello = tls.parse(Cursor(stream))
+        if hello.truncated:
+            raise Malformed(hello.end, "ClientHello", "interrupted by a record of another type")
         return cls(
             tls.fingerprint(hello),
             hello.server_name,

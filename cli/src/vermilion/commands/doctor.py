@@ -68,8 +68,14 @@ def _checks(config: Settings) -> list[Check]:
         return "may run transactions"
 
     shown = ", ".join(f"{name}={value}" for name, value in masked(config.kafka_config()).items())
-    return [Check("settings", lambda: shown), Check("knowledge", _knowledge), Check("schemas", _schemas), Check("broker", broker),
-            Check("topics", topics), Check("rights", rights)]  # fmt: skip
+    return [
+        Check("settings", lambda: shown),
+        Check("knowledge", _knowledge),
+        Check("schemas", _schemas),
+        Check("broker", broker),
+        Check("topics", topics),
+        Check("rights", rights),
+    ]
 
 
 def _knowledge() -> str:

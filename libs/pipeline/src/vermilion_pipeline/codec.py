@@ -100,7 +100,11 @@ class Codec:
                 raise DecodeError(f"unknown schema fingerprint {value[2:10].hex()} at offset 2")
             return schemas.parsed(text), 10
         if value[:1] == _CONFLUENT and len(value) >= 5:
-            return schemas.parsed(self._registered(int.from_bytes(value[1:5], "big"))), 5
+            schema_id = int.from_bytes(value[1:5], "big")
+            try:
+                return schemas.parsed(self._registered(schema_id)), 5
+            except schemas.SchemaError as error:  # Protobuf, or JSON
+                raise DecodeError(f"schema id {schema_id} at offset 1: {error}") from None
         raise DecodeError(f"no Avro framing at offset 0: the value begins with {value[:4].hex(' ')}")
 
     def _registered(self, schema_id: int) -> str:

@@ -15,12 +15,26 @@ def text(value: str) -> bytes:
     return value.encode("utf-8", "backslashreplace")[:1024]
 
 
-def dead_letter(message: Message, stage: str, error: Exception) -> Headers:
-    """Headers of a dead letter: its origin's own, then what happened, where, and when."""
+# Far below what brokers take (message.max.bytes, 1 MiB by default): a value that was only just
+# small enough for its own topic must not be too large with the headers of a dead letter.
+_LONGEST_VALUE = 512 * 1024
+
+
+def dead_letter(message: Message, stage: str, error: Exception) -> tuple[bytes | None, Headers]:
+    """A dead letter: the original value, and headers that say what happened, where and when.
+
+    The origin's own headers come first. A value above 512 KiB is cut, and its size is told.
+    """
+    value = message.value
+    cut: Headers = ()
+    if value is not None and len(value) > _LONGEST_VALUE:
+        cut = (("vermilion_value_size", str(len(value)).encode()),)
+        value = value[:_LONGEST_VALUE]
     topic, number = message.partition
     identity = f"{topic}/{number}/{message.offset}"
-    return (
+    return value, (
         *message.headers,
+        *cut,
         *_cloud_event(identity, stage, "vermilion.deadletter", datetime.now(UTC)),
         ("content-type", b"application/octet-stream"),
         ("vermilion_error_class", text(type(error).__name__)),

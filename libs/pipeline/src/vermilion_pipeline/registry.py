@@ -1,5 +1,7 @@
 """A Confluent-compatible schema registry, by confluent-kafka's client."""
 
+from urllib.parse import urlsplit
+
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
@@ -12,7 +14,9 @@ class SchemaRegistry:
     """Schema ids; what was once asked is remembered by the client."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        parts = urlsplit(url)
+        # A password in the URL must not get into messages and logs.
+        self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         self._client = SchemaRegistryClient({"url": url})
 
     def id_of(self, subject: str, schema: str) -> int:

@@ -7,7 +7,9 @@ only rebuilds state. Nothing is open while polling, so a rebalance can only take
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
 from typing import NamedTuple
@@ -22,6 +24,7 @@ from vermilion_pipeline.ports import (
     BrokerError,
     Committed,
     Fenced,
+    Headers,
     Message,
     Partition,
     ProducerLost,
@@ -44,10 +47,18 @@ class DeadLetter(NamedTuple):
     error: Exception
 
 
+class Encoded(NamedTuple):
+    """An output as it goes to the broker."""
+
+    key: bytes | None
+    value: bytes
+    headers: Headers
+
+
 class Answered(NamedTuple):
     """What a batch gave for the topics."""
 
-    outputs: list[Output]
+    outputs: list[Encoded]
     dead: list[DeadLetter]
     counts: list[Mapping[tuple[str, ...], int]]
 
@@ -105,11 +116,13 @@ class Runtime:
         self._assigned: dict[Partition, _Assigned] = {}
         self._careful: dict[Partition, int] = {}
         self._open = False
+        self._pause = 0.0
         self._lag_read = 0.0
         broker.partitions([self._source, self._target, self._dead_letters])
         self._transactional_id = f"{prefix}{stage.name}-{instance}"
         self._producer = broker.transactional(self._transactional_id)
-        self._consumer = broker.consumer([self._source], f"{prefix}{stage.name}", self)
+        self._group = f"{prefix}{stage.name}"
+        self._consumer = broker.consumer([self._source], self._group, self)
 
     # What the consumer tells (ports.Assignment), inside poll and close.
 
@@ -204,32 +217,33 @@ class Runtime:
             except DecodeError as error:
                 answered.dead.append(DeadLetter(message, error))
         if messages[0].offset <= self._careful.get(partition, -1):
-            handled = _one_by_one(assigned.task, incoming)
+            encoded, handled = self._one_by_one(assigned.task, incoming)
         else:
             try:
                 handled = assigned.task.handle(incoming)
+                encoded = [self._encoded(output) for output in handled.outputs]
             except Exception as error:
                 _log.exception("stage failed; its batch is handled again record by record")
                 self._careful[partition] = messages[-1].offset
                 raise StageFailed(f"{type(error).__name__}: {error}") from error
-        answered.outputs.extend(handled.outputs)
+        answered.outputs.extend(encoded)
         answered.dead.extend(DeadLetter(origin[offset], error) for offset, error in handled.rejected)
         answered.counts.append(handled.counts)
 
     def _commit(self, answered: Answered, offsets: Mapping[Partition, Committed]) -> None:
-        producer, stage, schema = self._producer, self._stage.name, self._stage.produces.schema or ""
-        self._open = True
+        producer = self._producer
         producer.begin()
-        for key, record in answered.outputs:
-            producer.produce(self._target, key, self._encode(record), headers.event(record, stage, schema))
+        self._open = True
+        for key, value, head in answered.outputs:
+            producer.produce(self._target, key, value, head)
         for message, error in answered.dead:
-            producer.produce(
-                self._dead_letters, message.key, message.value, headers.dead_letter(message, stage, error)
-            )
+            value, head = headers.dead_letter(message, self._stage.name, error)
+            producer.produce(self._dead_letters, message.key, value, head)
         producer.send_offsets(offsets, self._consumer)
         with self._metrics.commit_seconds.time():
             producer.commit()
         self._open = False
+        self._pause = 0.0
         self.totals.produced += len(answered.outputs)
         self.totals.dead += len(answered.dead)
         self._metrics.produced.inc(len(answered.outputs))
@@ -257,23 +271,59 @@ class Runtime:
         for partition in partitions:
             self._consumer.seek(partition, starts.get(partition, 0))
 
+    def _reconnect(self) -> None:
+        """Leave the group and join it anew: what was assigned may not be as it seems. Raises BrokerError."""
+        with suppress(BrokerError):
+            self._consumer.close()
+        self._assigned.clear()
+        self._consumer = self._broker.consumer([self._source], self._group, self)
+
     def _recover(self, error: BrokerError | StageFailed, stop: Event) -> None:
-        """Restore, waiting longer each time that it fails."""
-        pause = 0.1
-        while not stop.is_set():
-            _log.warning("batch not committed; going back to what is", error=str(error))
-            self._metrics.aborted.labels(type(error).__name__).inc()
-            self._health.beat()
+        """Go back to what is committed, waiting longer each time until a batch commits.
+
+        A failure of the transaction's own leaves the assignment as it is; any other one, and one
+        that going back does not cure, asks for a new consumer.
+        """
+        again: BrokerError | StageFailed | None = error
+        while again is not None and not stop.is_set():
+            _log.warning("batch not committed; going back to what is", error=str(again))
+            self._metrics.aborted.labels(type(again).__name__).inc()
+            self._health.ready = False
+            stop.wait(self._pause)
+            self._pause = min(2 * self._pause + 0.1, _LONGEST_PAUSE_SECONDS)
             try:
+                if again is not error or not isinstance(
+                    error, (TransactionAborted, ProducerLost, StageFailed)
+                ):
+                    self._reconnect()
                 self.restore()
             except Fenced:
                 raise
-            except BrokerError as again:
-                error = again
-                stop.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            except BrokerError as failure:
+                again = failure
             else:
-                return
+                self._health.beat()
+                again = None
+
+    def _encoded(self, output: Output) -> Encoded:
+        head = headers.event(output.record, self._stage.name, self._stage.produces.schema or "")
+        return Encoded(output.key, self._encode(output.record), head)
+
+    def _one_by_one(self, task: Task, incoming: Iterable[Incoming]) -> tuple[list[Encoded], Handled]:
+        """Handle records singly; one that the task fails on is rejected, the others go on."""
+        encoded: list[Encoded] = []
+        rejected: list[Rejected] = []
+        counts: Counter[tuple[str, ...]] = Counter()
+        for item in incoming:
+            try:
+                handled = task.handle([item])
+                encoded += [self._encoded(output) for output in handled.outputs]
+            except Exception as error:
+                rejected.append(Rejected(item.offset, error))
+            else:
+                rejected.extend(handled.rejected)
+                counts.update(handled.counts)
+        return encoded, Handled([], counts, rejected)
 
     def _read_lag(self) -> None:
         now = time.monotonic()
@@ -287,24 +337,6 @@ def _by_partition(messages: Iterable[Message]) -> dict[Partition, list[Message]]
     for message in messages:
         groups.setdefault(message.partition, []).append(message)
     return groups
-
-
-def _one_by_one(task: Task, incoming: Iterable[Incoming]) -> Handled:
-    """Handle records singly; one that the task fails on is rejected, the others go on."""
-    outputs: list[Output] = []
-    rejected: list[Rejected] = []
-    counts: dict[tuple[str, ...], int] = {}
-    for item in incoming:
-        try:
-            handled = task.handle([item])
-        except Exception as error:
-            rejected.append(Rejected(item.offset, error))
-        else:
-            outputs.extend(handled.outputs)
-            rejected.extend(handled.rejected)
-            for name, count in handled.counts.items():
-                counts[name] = counts.get(name, 0) + count
-    return Handled(outputs, counts, rejected)
 
 
 def _to_commit(assigned: _Assigned) -> Committed:

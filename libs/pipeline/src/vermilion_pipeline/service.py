@@ -13,7 +13,7 @@ from vermilion_pipeline.health import Health, HealthServer
 from vermilion_pipeline.metrics import Metrics
 from vermilion_pipeline.ports import Broker
 from vermilion_pipeline.runtime import Runtime, Totals
-from vermilion_pipeline.settings import Settings
+from vermilion_pipeline.settings import Settings, SettingsError
 from vermilion_pipeline.stage import Stage
 
 
@@ -40,11 +40,14 @@ def serve(settings: Settings, make_stage: Callable[[], Stage]) -> Totals:
     stop = stop_on_signals()
     stage = make_stage()
     metrics, health = Metrics(stage.name), Health()
-    server = (
-        HealthServer(settings.http_host, settings.http_port, health, metrics.registry)
-        if settings.http_port
-        else None
-    )
+    try:
+        server = (
+            HealthServer(settings.http_host, settings.http_port, health, metrics.registry)
+            if settings.http_port
+            else None
+        )
+    except OSError as error:
+        raise SettingsError(f"http_port {settings.http_port}: {error.strerror}; choose another") from None
     try:
         broker, codec = broker_and_codec(settings)
         runtime = Runtime(

@@ -5,7 +5,7 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -36,10 +36,10 @@ class Settings(BaseSettings):
     instance: str | None = None
     """A stable name of this replica (a StatefulSet's ordinal); without one, a name for this run."""
     sensor: str = gethostname()
-    batch_records: int = 5_000
-    batch_wait_seconds: float = 0.1
+    batch_records: int = Field(5_000, ge=1)
+    batch_wait_seconds: float = Field(0.1, ge=0.0)
     http_host: str = "127.0.0.1"
-    http_port: int = 0
+    http_port: int = Field(0, ge=0, le=65_535)
     """Port of /healthz, /readyz and /metrics; 0: none."""
     log_style: Literal["json", "human"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

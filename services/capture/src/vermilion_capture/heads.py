@@ -11,8 +11,6 @@ from vermilion_capture.packet import Segment
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 DEPTH = 16 * 1024
-# A segment this far from where a direction began belongs to it; further off, it is another one.
-_WINDOW = 1 << 30
 
 
 class Kept(NamedTuple):
@@ -23,12 +21,22 @@ class Kept(NamedTuple):
     missing: int
 
 
+class _Side:
+    """One direction: where its data begins, whether its SYN told so, whether its head is full."""
+
+    __slots__ = ("anchored", "base", "full")
+
+    def __init__(self, base: int) -> None:
+        self.base = base
+        self.anchored = self.full = False
+
+
 class _Flow:
-    __slots__ = ("bases", "ordinal")
+    __slots__ = ("ordinal", "sides")
 
     def __init__(self) -> None:
         self.ordinal = 0
-        self.bases: dict[bool, int] = {}
+        self.sides: dict[bool, _Side] = {}
 
 
 class FlowHeads:
@@ -52,33 +60,49 @@ class FlowHeads:
         flow = self._flows.get(key)
         opens = segment.flags & (SYN | ACK) == SYN
         first = segment.seq + (segment.flags & SYN != 0) & 0xFFFFFFFF
-        if flow is None or (opens and self._is_new(flow.bases.get(up), first)):
+        if flow is None or (opens and self._is_new(flow.sides.get(up), first)):
             flow = self._flows[key] = _Flow()
             if len(self._flows) > self._limit:
                 self._flows.popitem(last=False)
                 self.evicted += 1
         self._flows.move_to_end(key)
-        base = flow.bases.setdefault(up, first)
-        offset = _distance(first, base)
-        if segment.flags & SYN or (offset < 0 and -offset < _WINDOW):
-            flow.bases[up], offset = first, 0
-        payload, missing = segment.payload, segment.size - len(segment.payload)
-        if self._depth:
-            if offset >= self._depth and not segment.flags & (FIN | RST):
-                return None
-            beyond = max(0, min(offset + segment.size - self._depth, segment.size))
-            if beyond > missing:
-                payload, missing = payload[: segment.size - beyond], beyond
+        side = flow.sides.get(up)
+        if side is None:
+            side = flow.sides[up] = _Side(first)
+        payload, missing = self._cut(side, segment, first)
+        if missing is None:
+            return None
         ordinal, flow.ordinal = flow.ordinal, flow.ordinal + 1
         return Kept(ordinal, payload, missing)
 
-    def _is_new(self, base: int | None, first: int) -> bool:
-        """Whether a SYN opens another connection than the one whose data began at ``base``.
+    def _cut(self, side: _Side, segment: Segment, first: int) -> tuple[bytes, int | None]:
+        """The payload within the head, and how much is missing behind it; (b"", None): nothing."""
+        payload, missing = segment.payload, segment.size - len(segment.payload)
+        if segment.flags & SYN:
+            side.base, side.anchored, side.full = first, True, False
+        if not self._depth:
+            return payload, missing
+        closes = segment.flags & (FIN | RST)
+        # Once full it stays so: 2 GiB on, a sequence number looks as if it came before the head.
+        if not side.full:
+            offset = _distance(first, side.base)
+            if offset < 0 and not side.anchored and -offset <= self._depth:
+                side.base, offset = first, 0
+            side.full = offset + segment.size >= self._depth
+            if offset < self._depth:
+                beyond = max(0, min(offset + segment.size - self._depth, segment.size))
+                if beyond > missing:
+                    payload, missing = payload[: segment.size - beyond], beyond
+                return payload, missing
+        return (b"", segment.size) if closes else (b"", None)
+
+    def _is_new(self, side: _Side | None, first: int) -> bool:
+        """Whether a SYN opens another connection than the one whose data began at ``side.base``.
 
         A retransmitted SYN has the same number; one that arrives after its data has a lower, near
         one.
         """
-        return base is not None and not 0 <= _distance(base, first) < (self._depth or DEPTH)
+        return side is not None and not 0 <= _distance(side.base, first) < (self._depth or DEPTH)
 
 
 def _distance(a: int, b: int) -> int:

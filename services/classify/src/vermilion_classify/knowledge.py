@@ -141,6 +141,9 @@ def _entry(fields: dict[str, Any]) -> Entry:
     for row in rows:
         if not isinstance(row["process"], str):
             raise TypeError(f"process is {row['process']!r}, no name")
+        for name in ("sha256", "application_category"):
+            if not isinstance(row.get(name), str | None):
+                raise TypeError(f"{name} is {row[name]!r}, no text")
         for what, count in _counts(row):
             if not isinstance(count, int) or count < 1:
                 raise ValueError(f"{what} is {count!r}, not a count above 0")

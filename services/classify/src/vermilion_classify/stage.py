@@ -37,7 +37,7 @@ class ClassifyStage:
         for offset, key, event in batch:
             try:
                 answer = classify(event, knowledge, self._alternatives)
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 rejected.append(Rejected(offset, error))
                 continue
             outputs.append(Output(key, answer))
