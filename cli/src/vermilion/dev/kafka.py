@@ -151,7 +151,7 @@ class Cluster:
                     )
             with contextlib.suppress(KafkaException):
                 metadata = client.list_topics(timeout=1)
-                if metadata.cluster_id != cluster_id:
+                if str(metadata.cluster_id) != cluster_id:
                     raise DevError(f"another Kafka answers at {self.bootstrap}; choose another --port")
                 known = metadata.brokers
                 # The others still know a node that was killed a second ago: it must listen, too.

@@ -67,6 +67,9 @@ class StageFailed(Exception):
     """A task raised on a batch; the batch is handled again, record by record."""
 
 
+_TRANSACTION_ONLY = (TransactionAborted, ProducerLost, StageFailed)
+
+
 @dataclass(slots=True)
 class Totals:
     """What this runtime has committed since it began."""
@@ -237,8 +240,8 @@ class Runtime:
         for key, value, head in answered.outputs:
             producer.produce(self._target, key, value, head)
         for message, error in answered.dead:
-            value, head = headers.dead_letter(message, self._stage.name, error)
-            producer.produce(self._dead_letters, message.key, value, head)
+            original, head = headers.dead_letter(message, self._stage.name, error)
+            producer.produce(self._dead_letters, message.key, original, head)
         producer.send_offsets(offsets, self._consumer)
         with self._metrics.commit_seconds.time():
             producer.commit()
@@ -292,9 +295,7 @@ class Runtime:
             stop.wait(self._pause)
             self._pause = min(2 * self._pause + 0.1, _LONGEST_PAUSE_SECONDS)
             try:
-                if again is not error or not isinstance(
-                    error, (TransactionAborted, ProducerLost, StageFailed)
-                ):
+                if again is not error or not isinstance(error, _TRANSACTION_ONLY):
                     self._reconnect()
                 self.restore()
             except Fenced:
