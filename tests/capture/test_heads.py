@@ -61,6 +61,15 @@ def test_sequence_numbers_wrap() -> None:
     assert kept(heads, 0, b"67890a") == Kept(2, b"67890", 1)
 
 
+def test_a_flow_of_many_gigabytes_is_published_once() -> None:
+    """Beyond 2 GiB a sequence number looks as if it lay before the head."""
+    heads = FlowHeads(depth=1000)
+    kept(heads, 0, flags="S")
+    assert kept(heads, 1, b"x" * 1000).missing == 0
+    step = 1 << 27
+    assert [heads.keep(seg((1 + step * i) & 0xFFFFFFFF, b"more")) for i in range(1, 200)] == [None] * 199
+
+
 def test_a_syn_begins_a_flow_anew_but_not_a_repeated_or_late_one() -> None:
     heads = FlowHeads()
     assert kept(heads, 5, flags="S").ordinal == 0

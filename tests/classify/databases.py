@@ -56,6 +56,7 @@ def event(
 ) -> Fingerprint:
     """A tls event, as far as inference looks at it."""
     return {
+        "event_start": 0,
         "type": "tls", "fingerprints": {"tls": fingerprint}, "tls": {"server_name": server_name},
         "dst_ip": ip, "dst_port": port,
     }  # type: ignore[typeddict-item]  # fmt: skip

@@ -1,6 +1,7 @@
 """Flows: any segmentation, order and repetition gives the event that the whole gives."""
 
 import random
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 
 from vermilion_fingerprint.flows import Limits
 from vermilion_fingerprint.stage import FingerprintTask
+from vermilion_fingerprint.streams import in_order
 from vermilion_pipeline.stage import Incoming
 
 SYN, FIN = 2, 1
@@ -187,14 +189,43 @@ def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
     assert task.low_water() == 990
 
 
-def test_a_run_that_falls_silent_does_not_hold_the_low_water_mark_for_ever() -> None:
-    """Its sensor died: no mark and no end of that run will come."""
+def test_a_run_that_falls_silent_is_finished_and_releases_the_low_water_mark() -> None:
+    """Its sensor died: no mark and no end of that run will come. Other runs' flows are not touched."""
     task = FingerprintTask(Limits(span=10_000))
-    handle(task, [record(1, b"\x16\3\1", ordinal=0, run="dead")])
+    handle(task, [record(1, recorded()[0][:200], ordinal=0, run="dead")])
+    slow = (b"\xc0\0\2\x08", 8)
+    handle(task, [record(1, b"\x16\3\1", ordinal=0, run="alive", source=slow)], 1)
     other = record(1, recorded()[0], ordinal=0, run="alive", source=(b"\xc0\0\2\x09", 7))
-    for offset in range(4000, 20_000, 2000):
-        handle(task, [other], offset)
-    assert task.low_water() == 18_000
+    found = []
+    for offset in range(4000, 40_000, 2000):
+        found += handle(task, [other], offset)
+    assert [event["truncated"] for event in found if event["run"] == "dead"] == [True]
+    assert task.low_water() == 1
+
+
+def test_segments_in_descending_order_do_not_cost_their_square() -> None:
+    """No SYN, each segment begins like a hello and lies before all others: 64 KiB stay cheap."""
+    task = FingerprintTask(Limits())
+    batch = numbered([record(100_000 - 6 * i, b"\x16\3\1\0\1\1") for i in range(10_000)])
+    started = perf_counter()
+    assert handle(task, batch) == []
+    assert perf_counter() - started < 5.0  # 43 s when each moved the base
+
+
+def test_a_hello_in_tiny_records_and_segments_is_found() -> None:
+    stream = records(recorded()[3][5:], 1)
+    segments = [record(seq, data) for seq, data in pieces(stream, 10, 0)]
+    (event,) = events(numbered([record(0, flags=SYN), *segments]))
+    assert event["fingerprints"] == whole(recorded()[3], 0)["fingerprints"]
+    assert not event["truncated"]
+
+
+def test_held_pieces_keep_what_came_first_and_are_kept_once() -> None:
+    assert in_order([(0, b"0"), (10, b"A" * 10), (8, b"b" * 5), (1, b"1234567")]) == b"01234567bb" + b"A" * 10
+    assert in_order([(0, b"0"), (5, b"AA"), (9, b"CC"), (3, b"bbbbbbbbbb"), (1, b"12")]) == b"012bbAAbbCCbb"
+    task = FingerprintTask(Limits())
+    again = numbered([record(0, flags=SYN), *[record(100, b"x" * 1000)] * 3000])
+    assert task.handle([Incoming(i, None, item) for i, item in enumerate(again)]).counts == {}
 
 
 def test_a_gap_that_never_closes_is_given_up() -> None:
@@ -223,7 +254,7 @@ def test_low_water_is_the_oldest_unfinished_flow() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [("src_ip", b"12345"), ("dst_ip", b""), ("src_port", 65536), ("dst_port", -1), ("seq", -1),
-     ("seq", 1 << 32), ("missing", -1), ("transport", 17)],
+     ("time", -1), ("time", 1 << 62), ("seq", 1 << 32), ("missing", -1), ("transport", 17)],
 )  # fmt: skip
 def test_a_record_that_cannot_be_is_rejected_and_the_batch_goes_on(field: str, value: object) -> None:
     bad = {**record(1, b"x", ordinal=0), field: value}

@@ -90,6 +90,14 @@ def test_an_id_that_the_registry_does_not_know() -> None:
         Codec(Ids()).decoder(PAYLOADS)(b"\x00\x00\x00\x00\x05abc")
 
 
+@pytest.mark.parametrize("other", ["syntax = 'proto3'; message X {}", '{"type": "object"}'])
+def test_an_id_of_a_schema_that_is_no_avro(other: str) -> None:
+    ids = Ids()
+    number = ids.id_of("any", other)
+    with pytest.raises(DecodeError, match=f"schema id {number} at offset 1: not an Avro schema"):
+        Codec(ids).decoder(PAYLOADS)(b"\x00" + number.to_bytes(4, "big") + b"abc")
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_behind_a_good_header(body: bytes) -> None:
     for topic in TOPICS[:3]:

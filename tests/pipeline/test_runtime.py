@@ -1,6 +1,7 @@
 """The runtime: exactly once through aborts, crashes and rebuilds; dead letters; isolation."""
 
 import random
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -181,6 +182,54 @@ def test_what_cannot_be_decoded_goes_to_the_dead_letters_and_the_stream_goes_on(
     assert headers["vermilion_origin_offset"].isdigit()
     assert headers["ce_specversion"] == b"1.0"
     assert one.totals.dead == len(poison)
+
+
+def test_a_dead_letter_is_never_too_large_for_its_topic() -> None:
+    broker = prepared(traffic(3), 3, b"x" * 1_040_000)
+    drain(runtime(broker))
+    (letter,) = committed(broker, DEADLETTER)
+    assert letter.value == b"x" * (512 * 1024)
+    assert dict(letter.headers)["vermilion_value_size"] == b"1040000"
+    assert len(by_key(committed(broker))) == 3
+
+
+class Refusing:
+    """A broker whose group fails to tell what is committed, so many times."""
+
+    def __init__(self, inner: Any, times: int) -> None:
+        self._inner, self._times = inner, times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def consumer(self, topics: Sequence[str], group: str, assignment: Any) -> Any:
+        outer = self
+
+        class Failing:
+            def assigned(self, found: Any) -> Any:
+                if outer._times > 0:
+                    outer._times -= 1
+                    raise BrokerError("on purpose")
+                return assignment.assigned(found)
+
+            def revoked(self, partitions: Any) -> None:
+                assignment.revoked(partitions)
+
+        return self._inner.consumer(topics, group, Failing())
+
+
+def test_a_failure_while_partitions_are_assigned_is_cured_by_a_new_consumer() -> None:
+    broker = prepared(traffic(5))
+    one = runtime(Refusing(broker, 2))
+    stop = threading.Event()
+    thread = threading.Thread(target=one.run, args=(stop,))
+    thread.start()
+    deadline = time.monotonic() + 20
+    while one.totals.produced < 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    stop.set()
+    thread.join()
+    assert one.totals.produced == 5
 
 
 def test_a_record_that_decodes_and_cannot_be_is_a_dead_letter() -> None:

@@ -16,6 +16,8 @@ from vermilion.dev.jars import DevError
 
 CONTROLLER_OFFSET = 100
 FORMAT_SECONDS = 60
+EXEC_TRIES = 50
+EXEC_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,14 @@ class Node:
             pid = int((self.folder / "pid").read_text())
             with contextlib.suppress(OSError):  # only this process's own children are its to reap
                 os.waitpid(pid, os.WNOHANG)
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if arguments == [b""]:
+            for _ in range(EXEC_TRIES):
+                if arguments := Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid if os.fsencode(self.config) in arguments.split(b"\0") else None
                 # Empty in the moment of its exec, and for one that has ended and waits to be reaped.
-                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-                return None if state == "Z" else pid
+                time.sleep(EXEC_SECONDS)
         except (OSError, ValueError):
-            return None
-        return pid if os.fsencode(self.config) in arguments else None
+            pass
+        return None
 
     def prepare(self, java: Sequence[str], cluster: Sequence[Node], cluster_id: str) -> None:
         """Write the node's settings, and format its storage if it is fresh."""

@@ -8,9 +8,17 @@ from vermilion_pipeline.records import Classification, Fingerprint
 from vermilion_pipeline.stage import Handled, Incoming, Output, Rejected, StatelessTask, Task
 from vermilion_pipeline.topics import CLASSIFIED, FINGERPRINTS
 
+# Microseconds to the end of the year 9999, the last that a date can have.
+_LAST_TIME = 253_402_300_800 * 1_000_000
+
 
 def classify(event: Fingerprint, knowledge: Knowledge | None, alternatives: int = 0) -> Classification:
-    """The event with its answer; without knowledge, with none. Raises ValueError (no IP address)."""
+    """The event with its answer; without knowledge, with none.
+
+    Raises ValueError for an address or a time that is none.
+    """
+    if not 0 <= event["event_start"] < _LAST_TIME:
+        raise ValueError(f"event_start cannot be {event['event_start']}")
     analysis = knowledge.analyse(event, alternatives) if knowledge else None
     return Classification(**event, analysis=analysis)
 

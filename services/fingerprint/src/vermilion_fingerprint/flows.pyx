@@ -24,6 +24,17 @@ cdef enum:
     # Messages told of one direction: a head full of tiny requests must not cost its square.
     MAX_MESSAGES = 256
     CHECK_EVERY = 4096
+    # Bytes that may be looked at again: a direction has so many to begin with, and more with each of
+    # its segments. A message in thousands of tiny records, which asks for little each time, must
+    # not cost its square; any other is told with its last segment.
+    FIRST_CREDIT = 1 << 20
+    SEGMENT_CREDIT = 4096
+    # What a flow costs in memory beside the bytes of its streams.
+    FLOW_BYTES = 1500
+
+
+# Packet times that a date can have, in microseconds: the years 1970 to 9999.
+cdef long long LAST_TIME = 253_402_300_800 * 1_000_000
 
 
 class InvalidRecord(ValueError):
@@ -37,12 +48,12 @@ class InvalidRecord(ValueError):
 class Limits:
     """Bounds of a partition's memory. Times are packet time in microseconds.
 
-    ``span``: so many offsets after its first record an unfinished flow is dropped. It bounds what
-    a rebuild reads when a run ended without its end mark, so that no clock of it goes on.
+    ``span``: so many offsets after its last record a run counts as over. It bounds what a rebuild
+    reads when a source died without its end mark, so that no clock of the run goes on.
     """
 
     def __init__(
-        self, head=1 << 16, idle=60_000_000, life=600_000_000, flows=100_000, held=1 << 28, span=5_000_000
+        self, head=1 << 16, idle=60_000_000, life=600_000_000, flows=100_000, held=1 << 28, span=1_000_000
     ):
         self.span = span
         self.head = head
@@ -62,6 +73,7 @@ cdef class Direction:
     cdef object protocol        # what does
     cdef Py_ssize_t offset      # where the next message begins in the stream
     cdef Py_ssize_t needed      # so many bytes must be here before it is worth trying again
+    cdef Py_ssize_t credit      # bytes that may still be looked at
     cdef int tries, messages
     cdef bint opened            # its SYN without ACK was seen: this is the client's direction
     cdef bint done
@@ -69,8 +81,9 @@ cdef class Direction:
     def __cinit__(self, Py_ssize_t limit, bytes source, bytes target):
         self.stream = Stream(limit)
         self.candidates = PROTOCOLS
-        self.src_ip, self.src_port = source[:-2], int.from_bytes(source[-2:], "big")
-        self.dst_ip, self.dst_port = target[:-2], int.from_bytes(target[-2:], "big")
+        self.credit = FIRST_CREDIT
+        self.src_ip, self.src_port = source[:len(source) - 2], int.from_bytes(source[len(source) - 2:], "big")
+        self.dst_ip, self.dst_port = target[:len(target) - 2], int.from_bytes(target[len(target) - 2:], "big")
 
     cdef bint settled(self):
         """Whether the stream's first byte is certain."""
@@ -100,6 +113,7 @@ cdef class Run:
     """The flows of one (sensor, run), oldest first."""
 
     cdef dict flows
+    cdef long long last_offset
 
     def __cinit__(self):
         self.flows = {}
@@ -180,6 +194,9 @@ cdef class FlowTable:
                 flow.low = Direction(self._head, key[1], key[2])
                 flow.high = Direction(self._head, key[2], key[1])
                 self.flows += 1
+                self.held += FLOW_BYTES
+        if run is not None:
+            run.last_offset = offset
         if flow is not None:
             flow.last = max(flow.last, time)
             self._take(flow, flow.low if up else flow.high, record, time)
@@ -200,6 +217,7 @@ cdef class FlowTable:
         if direction.done:
             return 0
         held = stream.held
+        direction.credit = min(direction.credit + SEGMENT_CREDIT, FIRST_CREDIT)
         if flags & SYN:
             stream.syn(seq)
             seq += 1  # the SYN takes one number; data may ride on it (RFC 7413)
@@ -215,7 +233,7 @@ cdef class FlowTable:
             self._advance(flow, direction, True)
         elif stream.ended():
             self._advance(flow, direction, True)
-        elif stream.length >= direction.needed:
+        elif stream.length >= direction.needed and direction.credit >= stream.length - direction.offset:
             self._advance(flow, direction, False)
         return 0
 
@@ -229,11 +247,13 @@ cdef class FlowTable:
                     self._done(direction)
                 return 0
             rest = data[direction.offset:] if direction.offset else data
+            direction.credit -= len(rest)
             if direction.protocol is None and not self._recognise(direction, rest, final):
                 return 0
             try:
                 message = direction.protocol.parse(Cursor(rest), final)
             except NeedMore as more:
+                direction.tries += 1
                 direction.needed = direction.offset + more.total
                 return 0
             except Malformed as bad:
@@ -241,6 +261,7 @@ cdef class FlowTable:
                     self._count(("parse_errors", direction.protocol.name, bad.field))
                     self._done(direction)
                 else:
+                    direction.tries += 1
                     direction.protocol = None
                     direction.needed = len(data) + 1
                 return 0
@@ -329,29 +350,28 @@ cdef class FlowTable:
         return time - flow.last > self._idle or time - flow.started > self._life
 
     cdef int _drop_abandoned(self, long long offset) except -1:
-        """Drop flows whose run has fallen silent.
+        """Finish the flows of runs that have fallen silent.
 
-        Looked at where the log passes a multiple of CHECK_EVERY: a rebuild drops the same ones.
+        Looked at where the log passes a multiple of CHECK_EVERY: a rebuild finishes the same ones.
         """
         cdef Run run
         cdef Flow flow
         self._next_check = (offset // CHECK_EVERY + 1) * CHECK_EVERY
         for name, run in list(self._runs.items()):
-            for key, flow in list(run.flows.items()):
-                if flow.first_offset + self._span >= offset:
-                    break
-                self._forget(run, key, flow)
-                self._count(("flows_evicted", "span"))
-            if not run.flows:
+            if run.last_offset + self._span < offset:
+                for key, flow in list(run.flows.items()):
+                    self._finish(run, key, flow)
+                self._count(("runs_abandoned",))
                 del self._runs[name]
         return 0
 
-    def mark(self, sensor, run, long long time):
+    def mark(self, long long offset, sensor, run, long long time):
         """The run's clock stands at ``time``: finish the flows that have been quiet, or are, too long."""
         cdef Run flows = self._runs.get((sensor, run))
         cdef Flow flow
         if flows is None:
             return
+        flows.last_offset = offset
         for key, flow in list(flows.flows.items()):
             if self._too_old(flow, time):
                 self._finish(flows, key, flow)
@@ -380,7 +400,7 @@ cdef class FlowTable:
         return 0
 
     cdef int _forget(self, Run run, tuple key, Flow flow) except -1:
-        self.held -= flow.low.stream.held + flow.high.stream.held
+        self.held -= flow.low.stream.held + flow.high.stream.held + FLOW_BYTES
         self.flows -= 1
         del run.flows[key]
         return 0
@@ -411,6 +431,8 @@ cdef int _check(dict record) except -1:
     for field in ("src_port", "dst_port"):
         if not 0 <= record[field] <= 0xFFFF:
             raise InvalidRecord(field, record[field])
+    if not 0 <= record["time"] < LAST_TIME:
+        raise InvalidRecord("time", record["time"])
     if not 0 <= record["seq"] <= 0xFFFFFFFF:
         raise InvalidRecord("seq", record["seq"])
     if not 0 <= record["missing"] <= 1 << 20:

@@ -25,7 +25,7 @@ class FingerprintTask:
                 except InvalidRecord as error:
                     rejected.append(Rejected(offset, error))
             elif kind == "TIME_MARK":
-                table.mark(record["sensor"], record["run"], record["time"])
+                table.mark(offset, record["sensor"], record["run"], record["time"])
             else:
                 table.end(record["sensor"], record["run"])
         outputs = [Output(event["community_id"].encode(), event) for event in table.events]

@@ -5,6 +5,7 @@ cdef class Stream:
     cdef readonly Py_ssize_t held
     cdef Py_ssize_t _limit
     cdef Py_ssize_t _end
+    cdef int _rebases
     cdef list _chunks
     cdef list _starts
     cdef list _times

@@ -7,6 +7,10 @@ pieces wait for a gap to close.
 from bisect import bisect_left, bisect_right, insort
 
 cdef Py_ssize_t MAX_PENDING = 4096
+# Each move of the base rebuilds what is here; segments in descending order must not cost its square.
+cdef int MAX_REBASES = 64
+# What a piece costs in memory beside its bytes.
+cdef Py_ssize_t PIECE = 100
 
 
 cdef inline long long distance(long long a, long long b) noexcept:
@@ -54,7 +58,8 @@ cdef class Stream:
         if self.base < 0:
             self.base = seq
         offset = distance(seq, self.base)
-        if offset < 0 and not self.anchored and -offset <= self._limit:
+        if offset < 0 and not self.anchored and -offset <= self._limit and self._rebases < MAX_REBASES:
+            self._rebases += 1
             self._rebase(seq)
             before = 0
             offset = 0
@@ -122,7 +127,12 @@ cdef class Stream:
         bounds = [*self._starts, self.length]
         for i in range(len(self._starts)):
             pieces.append((bounds[i] + shift, whole[bounds[i]:bounds[i + 1]], self._times[i]))
-        self._pending = sorted([piece for piece in pieces if piece[0] >= 0], key=_offset)
+        self._pending = []
+        self.held = 0
+        for offset, data, time in sorted(pieces, key=_offset):
+            if offset + len(data) > 0:  # what lies before the new base is cut off
+                self._pending.append((max(offset, 0), data[max(-offset, 0):], time))
+                self.held += len(data) + PIECE
         if self._end >= 0:
             self._end += shift
         self._chunks = []
@@ -137,12 +147,31 @@ cdef class Stream:
         self._starts.append(self.length)
         self._times.append(time)
         self.length += len(payload)
-        self.held += len(payload)
+        self.held += len(payload) + PIECE
         return 0
 
     cdef int _hold(self, Py_ssize_t offset, bytes payload, long long time) except -1:
-        insort(self._pending, (offset, payload, time), key=_offset)
-        self.held += len(payload)
+        """Keep a piece that waits for a gap to close; of bytes already held, those that came first."""
+        cdef Py_ssize_t at = bisect_right(self._pending, offset, key=_offset), end
+        cdef list fresh = []
+        if at > 0:
+            end = self._pending[at - 1][0] + len(self._pending[at - 1][1])
+            if end > offset:
+                payload = payload[end - offset:]
+                offset = end
+        while payload:
+            end = self._pending[at][0] if at < len(self._pending) else offset + len(payload)
+            if end > offset:
+                fresh.append((offset, payload[:end - offset], time))
+            if at >= len(self._pending):
+                break
+            end += len(self._pending[at][1])
+            payload = payload[end - offset:]
+            offset = end
+            at += 1
+        for piece in fresh:
+            insort(self._pending, piece, key=_offset)
+            self.held += len(piece[1]) + PIECE
         return 0
 
     cdef int _drain(self) except -1:
@@ -151,7 +180,7 @@ cdef class Stream:
             if offset > self.length:
                 break
             taken += 1
-            self.held -= len(payload)
+            self.held -= len(payload) + PIECE
             if offset + len(payload) > self.length:
                 self._append(payload[self.length - offset:], time)
         if taken:
