@@ -8,9 +8,9 @@ from capture.frames import ETHER, pcap, write
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Raw
 
+from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.heads import FlowHeads, Kept
 from vermilion_capture.packet import Segment, segment
-from vermilion_capture.pcapfile import CaptureError
 from vermilion_capture.source import FileSource
 
 

@@ -80,15 +80,31 @@ def test_without_analysis_no_answer_and_with_it_unknown_is_one() -> None:
     [
         (b"", ["offset 0", "empty"]),
         (b"\x7fELF is another file" * 3, ["offset 0", "not a pcap"]),
-        (b"\x0a\x0d\x0d\x0a" + bytes(50), ["pcapng"]),
+        (b"\x0a\x0d\x0d\x0a" + bytes(50), ["offset 8", "byte-order magic"]),
         (pcap([])[:10], ["header is cut off"]),
-        (pcap([], link=228), ["link type 228"]),
+        (pcap([], link=105), ["link type 105", "Ethernet (1)"]),
         (pcap([]) + struct.pack("<IIII", 0, 0, 0xFFFFFFFF, 0xFFFFFFFF), ["offset 24", "claims 4294967295"]),
     ],
 )
 def test_no_capture(tmp_path: Path, data: bytes, words: list[str]) -> None:
     path = write(tmp_path, data)
     told(vermilion("scan", "-r", path), 1, str(path), *words)
+
+
+@pytest.mark.parametrize("arguments", [["-"], ["-r", "-"]])
+def test_standard_input(arguments: list[str]) -> None:
+    with RECORDING.open("rb") as file:
+        done = subprocess.run(
+            [*COMMAND, "scan", *arguments],
+            stdin=file,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert events(done.stdout) == events(vermilion("scan", RECORDING).stdout)
+    told(vermilion("scan", "-", *arguments), 2, "standard input (-) can be read once")
 
 
 def test_missing_file_directory_and_nothing(tmp_path: Path) -> None:

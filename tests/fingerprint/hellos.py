@@ -3,8 +3,8 @@
 from functools import lru_cache
 from pathlib import Path
 
+from vermilion_capture.capturefile import CaptureFile
 from vermilion_capture.packet import Segment, segment
-from vermilion_capture.pcapfile import CaptureFile
 from vermilion_fingerprint import tls
 from vermilion_fingerprint.cursor import Cursor, NeedMore
 from vermilion_fingerprint.streams import in_order

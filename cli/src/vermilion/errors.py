@@ -1,7 +1,7 @@
 """The door where errors become messages: one line on stderr, exit code 1."""
 
 from vermilion.dev.jars import DevError
-from vermilion_capture.pcapfile import CaptureError
+from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.publish import DeliveryError
 from vermilion_classify.destinations import TableError
 from vermilion_classify.knowledge import KnowledgeError

@@ -6,8 +6,8 @@ from pathlib import Path
 from socket import gethostname
 from typing import TYPE_CHECKING
 
+from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.heads import DEPTH
-from vermilion_capture.pcapfile import CaptureError
 from vermilion_capture.source import FileSource, time_mark
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.records import Classification

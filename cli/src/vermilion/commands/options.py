@@ -42,6 +42,8 @@ Depth = Annotated[
     int, typer.Option("--depth", min=0, help="Bytes per direction of a flow that are looked at; 0: all.")
 ]
 
+_STDIN = Path("-")
+
 
 def settings(servers: str | None, kafka: list[str] | None, **flags: Any) -> Settings:
     """The settings, flags first. Raises SettingsError; typer.BadParameter for ``-X`` without ``=``."""
@@ -57,9 +59,14 @@ def settings(servers: str | None, kafka: list[str] | None, **flags: Any) -> Sett
 
 
 def capture_files(paths: list[Path]) -> list[Path]:
-    """The files; a directory among them is wrong usage. Raises typer.BadParameter."""
+    """The files; ``-`` is standard input. A directory among them, or ``-`` twice, is wrong usage.
+
+    Raises typer.BadParameter.
+    """
+    if paths.count(_STDIN) > 1:
+        raise typer.BadParameter("standard input (-) can be read once")
     for path in paths:
-        if path.is_dir():
+        if path != _STDIN and path.is_dir():
             raise typer.BadParameter(f"{path} is a directory; name the capture files in it")
     if not paths:
         raise typer.BadParameter("name at least one capture file", param_hint="-r FILE")

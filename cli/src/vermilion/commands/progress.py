@@ -40,9 +40,10 @@ def bytes_read() -> Iterator[Callable[[int, int], None]]:
         if task is None:
             if time.monotonic() - started < _PATIENCE_SECONDS:
                 return
-            task = bar.add_task("reading", total=size)
+            # A pipe has no size: the bar then only shows that it goes on.
+            task = bar.add_task("reading", total=size or None)
             bar.start()
-        bar.update(task, completed=done, total=size)
+        bar.update(task, completed=done, total=size or None)
 
     try:
         yield advance

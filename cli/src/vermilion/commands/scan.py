@@ -13,9 +13,14 @@ from vermilion.errors import CommandFailed
 
 
 def scan(
-    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="Capture files.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE…", help="Capture files; -: standard input.")
+    ] = None,
     read: Annotated[
-        list[Path] | None, typer.Option("--read", "-r", metavar="FILE", help="Capture file; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            "--read", "-r", metavar="FILE", help="Capture file, - for standard input; may be repeated."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -36,7 +41,7 @@ def scan(
     # Imported here, since no other command needs them.
     from vermilion.events import scan_json
     from vermilion.scanner import scan as events_of
-    from vermilion_capture.pcapfile import CaptureError
+    from vermilion_capture.capturefile import CaptureError
 
     paths = capture_files([*(read or []), *(files or [])])
     knowledge = None

@@ -21,9 +21,14 @@ from vermilion.commands.progress import bytes_read
 
 def capture(
     read: Annotated[
-        list[Path] | None, typer.Option("--read", "-r", metavar="FILE", help="Capture file; may be repeated.")
+        list[Path] | None,
+        typer.Option(
+            "--read", "-r", metavar="FILE", help="Capture file, - for standard input; may be repeated."
+        ),
     ] = None,
-    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="Capture files.")] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE…", help="Capture files; -: standard input.")
+    ] = None,
     sensor: Annotated[
         str | None, typer.Option(help="Who captured it.", show_default="this machine's name")
     ] = None,
@@ -33,7 +38,7 @@ def capture(
     kafka: Kafka = None,
 ) -> None:
     """Publish the heads of a capture's flows to the payloads topic. Blocks, and loses nothing."""
-    from vermilion_capture.pcapfile import CaptureError
+    from vermilion_capture.capturefile import CaptureError
     from vermilion_capture.publish import Publisher
     from vermilion_capture.source import FileSource
     from vermilion_pipeline.service import broker_and_codec

@@ -1,3 +1,4 @@
+LINK_TYPES: dict[int, str]
 NOT_IP: str
 NOT_TCP: str
 FRAGMENT: str
@@ -20,4 +21,4 @@ class Segment:
     size: int
     payload: bytes
 
-def segment(frame: bytes) -> Segment | str | None: ...
+def segment(frame: bytes, link_type: int = 1) -> Segment | str | None: ...

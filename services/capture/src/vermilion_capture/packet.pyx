@@ -1,10 +1,20 @@
 """From a captured frame to its TCP segment, never past what was captured.
 
-Sources: IEEE 802.1Q and 802.1ad (stacked tags), RFC 791 (IPv4), RFC 8200 (IPv6 and its extension
-headers), RFC 9293 (TCP).
+Sources: the tcpdump group's registry of link types and their headers, IEEE 802.1Q and 802.1ad
+(stacked tags), RFC 791 (IPv4), RFC 8200 (IPv6 and its extension headers), RFC 9293 (TCP).
 """
 
 cdef enum:
+    LINK_NULL = 0
+    LINK_ETHERNET = 1
+    LINK_RAW_BSD = 12
+    LINK_RAW_OPENBSD = 14
+    LINK_RAW = 101
+    LINK_LOOP = 108
+    LINK_LINUX_SLL = 113
+    LINK_IPV4 = 228
+    LINK_IPV6 = 229
+    LINK_LINUX_SLL2 = 276
     ETHERTYPE_IPV4 = 0x0800
     ETHERTYPE_IPV6 = 0x86DD
     ETHERTYPE_VLAN = 0x8100
@@ -16,6 +26,20 @@ cdef enum:
     RST = 4
     MAX_TAGS = 8
     MAX_EXTENSION_HEADERS = 16
+
+# What segment() understands; the numbers are those of capture files.
+LINK_TYPES = {
+    LINK_ETHERNET: "Ethernet",
+    LINK_NULL: "BSD loopback",
+    LINK_LOOP: "OpenBSD loopback",
+    LINK_RAW: "raw IP",
+    LINK_RAW_BSD: "raw IP",
+    LINK_RAW_OPENBSD: "raw IP",
+    LINK_IPV4: "raw IPv4",
+    LINK_IPV6: "raw IPv6",
+    LINK_LINUX_SLL: "Linux cooked",
+    LINK_LINUX_SLL2: "Linux cooked v2",
+}
 
 # Why a frame gave no segment; the names are label values of the capture's metrics.
 NOT_IP = "not_ip"
@@ -57,31 +81,33 @@ cdef struct Ip:
     int ip_id
 
 
-def segment(bytes frame not None):
-    """The TCP segment in an Ethernet frame; a Segment, or the name of why there is none.
+def segment(bytes frame not None, int link_type=LINK_ETHERNET):
+    """The TCP segment in a frame; a Segment, or the name of why there is none.
 
     Pure acknowledgments (no payload, none of SYN, FIN, RST) give None: they carry nothing of a
-    flow's head.
+    flow's head. Raises ValueError for a link type that is not among LINK_TYPES.
     """
     cdef const unsigned char* p = frame
-    cdef Py_ssize_t end = len(frame), at = 12
+    cdef Py_ssize_t end = len(frame), at
     cdef int ethertype, tags = 0
     cdef Ip ip
     cdef object reason
     cdef tuple vlans = ()
-    if end < 14:
+    at = link_header(link_type)
+    if at < 0:
+        raise ValueError(f"link type {link_type}")
+    if end < at or end == 0:
         return CUT
-    ethertype = u16(p + at)
+    ethertype = link_protocol(link_type, p)
     while ethertype in (ETHERTYPE_VLAN, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_OLD_QINQ):
-        if end < at + 6:
+        if end < at + 4:
             return CUT
         if tags == MAX_TAGS:
             return BAD
         tags += 1
-        vlans = (*vlans, u16(p + at + 2) & 0x0FFF)
+        vlans = (*vlans, u16(p + at) & 0x0FFF)
+        ethertype = u16(p + at + 2)
         at += 4
-        ethertype = u16(p + at)
-    at += 2
     if ethertype == ETHERTYPE_IPV4:
         reason = ipv4(p, at, end, &ip)
     elif ethertype == ETHERTYPE_IPV6:
@@ -93,6 +119,56 @@ def segment(bytes frame not None):
     if ip.protocol != PROTOCOL_TCP:
         return NOT_TCP
     return tcp(frame, at, end, &ip, vlans)
+
+
+cdef Py_ssize_t link_header(int link_type) noexcept:
+    """How long a link type's header is; -1 when the type is not known."""
+    if link_type == LINK_ETHERNET:
+        return 14
+    if link_type == LINK_LINUX_SLL:
+        return 16
+    if link_type == LINK_LINUX_SLL2:
+        return 20
+    if link_type in (LINK_NULL, LINK_LOOP):
+        return 4
+    if link_type in (LINK_RAW, LINK_RAW_BSD, LINK_RAW_OPENBSD, LINK_IPV4, LINK_IPV6):
+        return 0
+    return -1
+
+
+cdef int link_protocol(int link_type, const unsigned char* p) noexcept:
+    """The EtherType of what follows the header, which is here, as is one byte at least; or 0."""
+    if link_type == LINK_ETHERNET:
+        return u16(p + 12)
+    if link_type == LINK_LINUX_SLL:
+        return u16(p + 14)
+    if link_type == LINK_LINUX_SLL2:
+        return u16(p)
+    if link_type in (LINK_NULL, LINK_LOOP):
+        return loopback_protocol(p)
+    if link_type == LINK_IPV4 or (link_type != LINK_IPV6 and p[0] >> 4 == 4):
+        return ETHERTYPE_IPV4
+    if link_type == LINK_IPV6 or p[0] >> 4 == 6:
+        return ETHERTYPE_IPV6
+    return 0
+
+
+cdef int loopback_protocol(const unsigned char* p) noexcept:
+    """An address family of the capturing system, in that system's byte order.
+
+    Families are small: whichever end has the zeros is the upper one. OpenBSD's own header is
+    always in network byte order, which is one of the two.
+    """
+    cdef int family = 0
+    if p[0] == 0 and p[1] == 0:
+        family = u16(p + 2)
+    elif p[2] == 0 and p[3] == 0:
+        family = (p[1] << 8) | p[0]
+    if family == 2:
+        return ETHERTYPE_IPV4
+    if family in (24, 28, 30):  # NetBSD and OpenBSD; FreeBSD and DragonFly; macOS
+        return ETHERTYPE_IPV6
+    return 0
 
 
 # RFC 791 3.1

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
+from vermilion_capture.capturefile import CaptureError, CaptureFile, Frame
 from vermilion_capture.heads import DEPTH, FlowHeads
 from vermilion_capture.packet import Segment, segment
-from vermilion_capture.pcapfile import CaptureError, CaptureFile, Frame
 from vermilion_pipeline.flowid import community_id
 from vermilion_pipeline.records import Payload
 
@@ -67,7 +67,7 @@ class FileSource:
                 broken = error
                 break
             counts["packets"] += 1
-            found = segment(frame.data)
+            found = segment(frame.data, frame.link_type)
             if isinstance(found, Segment):
                 if item := self._item(frame, found):
                     yield item

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from capture.frames import pcap, write
 
-from vermilion_capture.pcapfile import CaptureError, CaptureFile, Frame
+from vermilion_capture.capturefile import CaptureError, CaptureFile, Frame
 
 FRAMES = [bytes(range(60)), b"a" * 100]
 
@@ -22,7 +22,7 @@ def read(path: Path) -> list[Frame]:
 def test_byte_orders_resolutions_and_gzip(tmp_path: Path, order: str, nano: bool, compressed: bool) -> None:
     time = (1_700_000_000, 5_999 if nano else 5)
     path = write(tmp_path, pcap(FRAMES, order=order, nano=nano, time=time), compressed=compressed)
-    assert read(path) == [Frame(1_700_000_000_000_005, frame, len(frame)) for frame in FRAMES]
+    assert read(path) == [Frame(1_700_000_000_000_005, frame, len(frame), 1) for frame in FRAMES]
 
 
 def test_records_are_clipped_to_the_snap_length(tmp_path: Path) -> None:
@@ -41,9 +41,8 @@ def test_a_snap_length_of_nothing_means_none(tmp_path: Path) -> None:
         (b"", 0, "empty"),
         (b"\xd4\xc3", 0, "not a pcap"),
         (b"GET / HTTP/1.1\r\n\r\nfoo", 0, "not a pcap"),
-        (b"\x0a\x0d\x0d\x0a" + bytes(40), 0, "pcapng"),
         (pcap(FRAMES)[:20], 20, "header is cut off"),
-        (pcap(FRAMES, link=113), 20, "link type 113"),
+        (pcap(FRAMES, link=105), 20, "link type 105"),
     ],
 )
 def test_no_pcap(tmp_path: Path, data: bytes, offset: int, why: str) -> None:
@@ -70,13 +69,6 @@ def test_what_comes_before_the_break_is_read(tmp_path: Path, data: bytes, offset
     assert len(frames) == (1 if offset == 100 else 2)
     assert f"{path}: offset {offset}: " in str(error.value)
     assert why in str(error.value)
-
-
-def test_a_damaged_gzip_stream(tmp_path: Path) -> None:
-    path = write(tmp_path, pcap([bytes(i % 251 for i in range(5000))] * 20), compressed=True)
-    path.write_bytes(path.read_bytes()[:-40])
-    with CaptureFile(path) as capture, pytest.raises(CaptureError, match="gzip stream is damaged"):
-        list(capture)
 
 
 def test_missing_and_directory(tmp_path: Path) -> None:
