@@ -25,7 +25,7 @@ def events(text: str) -> list[dict[str, Any]]:
 
 
 def test_every_tls_flow_of_our_recording_is_fingerprinted() -> None:
-    done = vermilion("scan", "-r", RECORDING)
+    done = vermilion("scan", "--types", "tls", "-r", RECORDING)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     found = events(done.stdout)
@@ -50,7 +50,7 @@ def test_every_tls_flow_of_our_recording_is_fingerprinted() -> None:
 
 def test_positional_files_and_out(tmp_path: Path) -> None:
     files = [DATA / "ipv6_curl.pcap", DATA / "tls13_pq_two_segments.pcap"]
-    done = vermilion("scan", "-f", tmp_path / "out", "-r", files[0], files[1])
+    done = vermilion("scan", "--types", "tls", "-f", tmp_path / "out", "-r", files[0], files[1])
     assert (done.returncode, done.stdout) == (0, "")
     one, two = events((tmp_path / "out").read_text())
     assert one["src_ip"] == "2001:db8::10"
@@ -58,9 +58,13 @@ def test_positional_files_and_out(tmp_path: Path) -> None:
 
 
 def test_a_database_of_ones_own(tmp_path: Path) -> None:
-    fingerprint = events(vermilion("scan", DATA / "ipv6_curl.pcap").stdout)[0]["fingerprints"]["tls"]
+    fingerprint = events(vermilion("scan", "--types=tls", DATA / "ipv6_curl.pcap").stdout)[0]["fingerprints"][
+        "tls"
+    ]
     database = write_database(tmp_path / "mine.gz", [line([row("curl", 9), row("other", 1)], fingerprint)])
-    (event,) = events(vermilion("scan", "-a", "-n", "1", "-d", database, DATA / "ipv6_curl.pcap").stdout)
+    (event,) = events(
+        vermilion("scan", "--types=tls", "-a", "-n", "1", "-d", database, DATA / "ipv6_curl.pcap").stdout
+    )
     analysis = event["analysis"]
     assert (analysis["process"], analysis["match"]) == ("curl", "exact")
     assert analysis["score"] == pytest.approx(0.9**3 / (0.9**3 + 0.1**3))
@@ -69,10 +73,11 @@ def test_a_database_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_without_analysis_no_answer_and_with_it_unknown_is_one() -> None:
-    (plain,) = events(vermilion("scan", DATA / "ipv6_curl.pcap").stdout)
-    (asked,) = events(vermilion("scan", "-a", DATA / "ipv6_curl.pcap").stdout)
-    assert "analysis" not in plain
-    assert asked["analysis"]["match"] in {"none", "exact"}
+    plain = events(vermilion("scan", DATA / "ipv6_curl.pcap").stdout)
+    asked = events(vermilion("scan", "-a", DATA / "ipv6_curl.pcap").stdout)
+    assert [list(event["fingerprints"]) for event in plain] == [["tcp"], ["tls"], ["tls_server"]]
+    assert not any("analysis" in event for event in plain)
+    assert [event.get("analysis", {}).get("match") for event in asked] == [None, "none", None]
 
 
 @pytest.mark.parametrize(
@@ -118,9 +123,9 @@ def test_missing_file_directory_and_nothing(tmp_path: Path) -> None:
 def test_events_before_the_break_are_out_and_the_next_file_is_read(tmp_path: Path) -> None:
     whole = RECORDING.read_bytes()
     cut = write(tmp_path, whole[: len(whole) * 2 // 3])
-    done = vermilion("scan", "-r", cut, "-r", DATA / "ipv6_curl.pcap")
+    done = vermilion("scan", "--types=tls", "-r", cut, "-r", DATA / "ipv6_curl.pcap")
     told(done, 1, str(cut), "offset", "cut off")
-    full = events(vermilion("scan", RECORDING).stdout)
+    full = events(vermilion("scan", "--types=tls", RECORDING).stdout)
     found = events(done.stdout)
     assert 10 < len(found) < len(full)
     assert found[-1]["src_ip"] == "2001:db8::10"

@@ -42,11 +42,14 @@ def start(kafka_bootstrap: str, prefix: str, tmp_path: Path) -> Iterator[Start]:
 
 
 def scanned(capture: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in vermilion("scan", "-a", "-r", capture).stdout.splitlines()]
+    return [json.loads(line) for line in vermilion("scan", "-a", "-e", "-r", capture).stdout.splitlines()]
 
 
 def ordered(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(events, key=lambda event: (event["event_start"], event["src_port"]))
+    def key(event: dict[str, Any]) -> tuple[Any, ...]:
+        return event["event_start"], event["src_port"], list(event["fingerprints"])
+
+    return sorted(events, key=key)
 
 
 @pytest.mark.parametrize("capture", [RECORDING, REFERENCE], ids=["recorded", "reference"])

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from vermilion_capture.source import time_mark
 from vermilion_fingerprint.flows import Limits
+from vermilion_fingerprint.protocols import SYN_ACK_FORMS, SYN_FORMS, Recognised, all_forms
 from vermilion_fingerprint.stage import FingerprintTask
 from vermilion_pipeline.records import Payload
 from vermilion_pipeline.stage import Incoming
@@ -59,6 +60,11 @@ def mark(time: int, run: str = "run") -> Payload:
     return time_mark("TIME_MARK", "sensor", run, time, replayed=True)
 
 
+def fresh(limits: Limits | None = None) -> FingerprintTask:
+    """A fresh task that tells of all but the segments that open a connection."""
+    return FingerprintTask(limits or Limits(), Recognised({*all_forms()} - {*SYN_FORMS, *SYN_ACK_FORMS}))
+
+
 def handle(task: FingerprintTask, records: Sequence[Payload], first: int = 0) -> list[dict[str, Any]]:
     """The events that the records give."""
     batch = [Incoming(first + i, b"key", item) for i, item in enumerate(records)]
@@ -67,4 +73,4 @@ def handle(task: FingerprintTask, records: Sequence[Payload], first: int = 0) ->
 
 def events(records: Sequence[Payload], limits: Limits | None = None) -> list[dict[str, Any]]:
     """The events of a fresh task."""
-    return handle(FingerprintTask(limits or Limits()), records)
+    return handle(fresh(limits), records)

@@ -12,6 +12,7 @@ from fingerprint.flowrecords import (
     START,
     end,
     events,
+    fresh,
     handle,
     mark,
     numbered,
@@ -22,7 +23,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vermilion_fingerprint.flows import Limits
-from vermilion_fingerprint.stage import FingerprintTask
 from vermilion_fingerprint.streams import in_order
 from vermilion_pipeline.stage import Incoming
 
@@ -125,7 +125,7 @@ def test_fin_ends_the_stream_in_any_order() -> None:
 
 def test_an_unfinished_hello_is_told_at_the_end_of_its_run_only() -> None:
     stream = recorded()[0]
-    task = FingerprintTask(Limits())
+    task = fresh()
     assert handle(task, numbered([record(0, flags=SYN), record(1, stream[:200])])) == []
     assert handle(task, [end("another")], 2) == []
     (event,) = handle(task, [end()], 3)
@@ -180,7 +180,7 @@ def test_both_directions_are_looked_at() -> None:
 
 
 def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
-    task = FingerprintTask(Limits(flows=10, held=1 << 20))
+    task = fresh(Limits(flows=10, held=1 << 20))
     batch = [
         Incoming(i, None, record(1, b"\x16\3\1", ordinal=0, source=(b"\xc0\0\2\1", i))) for i in range(1000)
     ]
@@ -191,7 +191,7 @@ def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
 
 def test_a_run_that_falls_silent_is_finished_and_releases_the_low_water_mark() -> None:
     """Its sensor died: no mark and no end of that run will come. Other runs' flows are not touched."""
-    task = FingerprintTask(Limits(span=10_000))
+    task = fresh(Limits(span=10_000))
     handle(task, [record(1, recorded()[0][:200], ordinal=0, run="dead")])
     slow = (b"\xc0\0\2\x08", 8)
     handle(task, [record(1, b"\x16\3\1", ordinal=0, run="alive", source=slow)], 1)
@@ -205,7 +205,7 @@ def test_a_run_that_falls_silent_is_finished_and_releases_the_low_water_mark() -
 
 def test_segments_in_descending_order_do_not_cost_their_square() -> None:
     """No SYN, each segment begins like a hello and lies before all others: 64 KiB stay cheap."""
-    task = FingerprintTask(Limits())
+    task = fresh()
     batch = numbered([record(100_000 - 6 * i, b"\x16\3\1\0\1\1") for i in range(10_000)])
     started = perf_counter()
     assert handle(task, batch) == []
@@ -223,14 +223,14 @@ def test_a_hello_in_tiny_records_and_segments_is_found() -> None:
 def test_held_pieces_keep_what_came_first_and_are_kept_once() -> None:
     assert in_order([(0, b"0"), (10, b"A" * 10), (8, b"b" * 5), (1, b"1234567")]) == b"01234567bb" + b"A" * 10
     assert in_order([(0, b"0"), (5, b"AA"), (9, b"CC"), (3, b"bbbbbbbbbb"), (1, b"12")]) == b"012bbAAbbCCbb"
-    task = FingerprintTask(Limits())
+    task = fresh()
     again = numbered([record(0, flags=SYN), *[record(100, b"x" * 1000)] * 3000])
     assert task.handle([Incoming(i, None, item) for i, item in enumerate(again)]).counts == {}
 
 
 def test_a_gap_that_never_closes_is_given_up() -> None:
     far = [record(10 + 2 * i, b"x", time=START) for i in range(5000)]
-    task = FingerprintTask(Limits())
+    task = fresh()
     handled = task.handle(
         [Incoming(i, None, item) for i, item in enumerate(numbered([record(0, flags=SYN), *far]))]
     )
@@ -239,27 +239,26 @@ def test_a_gap_that_never_closes_is_given_up() -> None:
 
 def test_low_water_is_the_oldest_unfinished_flow() -> None:
     stream = recorded()[0]
-    task = FingerprintTask(Limits())
+    task = fresh()
     other = (b"\xc0\0\2\x09", 1234)
     handle(task, [record(1, stream[:10], ordinal=0), record(1, stream[:10], ordinal=0, source=other)], 100)
     assert task.low_water() == 100
-    handle(task, [record(11, stream[10:])], 102)
+    handle(task, [record(11, stream[10:] + b"\x17\3\3\0\1x")], 102)
     assert task.low_water() == 100  # its other direction may still speak
-    handle(
-        task, [record(0, b"no TLS, and long enough to be sure" * 200, 16, source=SERVER, target=CLIENT)], 103
-    )
+    handle(task, [record(0, bytes(8000), 16, source=SERVER, target=CLIENT)], 103)
     assert task.low_water() == 101
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [("src_ip", b"12345"), ("dst_ip", b""), ("src_port", 65536), ("dst_port", -1), ("seq", -1),
-     ("time", -1), ("time", 1 << 62), ("seq", 1 << 32), ("missing", -1), ("transport", 17)],
+     ("time", -1), ("time", 1 << 62), ("seq", 1 << 32), ("missing", -1), ("transport", 17),
+     ("ttl", 256), ("ip_id", 1 << 20), ("window", -1), ("options", bytes(41))],
 )  # fmt: skip
 def test_a_record_that_cannot_be_is_rejected_and_the_batch_goes_on(field: str, value: object) -> None:
     bad = {**record(1, b"x", ordinal=0), field: value}
     good = record(1, recorded()[0], ordinal=0)
-    handled = FingerprintTask(Limits()).handle([Incoming(0, None, bad), Incoming(1, None, good)])
+    handled = fresh().handle([Incoming(0, None, bad), Incoming(1, None, good)])
     assert [offset for offset, _ in handled.rejected] == [0]
     assert field in str(handled.rejected[0].error)
     assert len(handled.outputs) == 1
@@ -281,10 +280,10 @@ def test_rebuilding_from_the_low_water_mark_repeats_and_invents_nothing() -> Non
     expected = events(merged)
     assert len(expected) == 12
     for cut in range(0, len(merged) + 1, 3):
-        before = FingerprintTask(Limits())
+        before = fresh()
         first = handle(before, merged[:cut])
         low = before.low_water()
-        after = FingerprintTask(Limits())
+        after = fresh()
         if low is not None:
             handle(after, merged[low:cut], low)  # rebuilds; what comes out is thrown away
         assert first + handle(after, merged[cut:], cut) == expected

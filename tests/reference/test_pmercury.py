@@ -33,7 +33,7 @@ def golden(variant: str) -> list[dict[str, Any]]:
 
 def scanned(alternatives: int) -> list[dict[str, Any]]:
     knowledge = load(sources()[0])
-    found = scan(DATA / "pcaps" / f"{NAME}.pcap", knowledge, alternatives=alternatives)
+    found = scan(DATA / "pcaps" / f"{NAME}.pcap", knowledge, alternatives=alternatives, types={"tls"})
     return [json.loads(scan_json(event)) for event in found]
 
 

@@ -8,7 +8,12 @@ import orjson
 
 
 def scan_json(event: Mapping[str, Any]) -> bytes:
-    """One line as ``scan`` writes it: addresses, time in seconds, fingerprints, context, answer."""
+    """One line as ``scan`` writes it."""
+    return orjson.dumps(line_of(event), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def line_of(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``scan`` tells of an event: addresses, time in seconds, fingerprints, context, answer."""
     line: dict[str, Any] = {
         name: event[name] for name in ("src_ip", "dst_ip", "src_port", "dst_port", "protocol")
     }
@@ -17,14 +22,16 @@ def scan_json(event: Mapping[str, Any]) -> bytes:
     if context := _known(event.get(event["type"])):
         line[event["type"]] = context
     line.update({flag: True for flag in ("reassembled", "truncated") if event[flag]})
+    if readable := event.get("readable"):
+        line["readable"] = readable
     if analysis := event.get("analysis"):
         line["analysis"] = {name: value for name, value in _known(analysis).items() if value != []}
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    return line
 
 
 def tail_json(event: Mapping[str, Any]) -> bytes:
     """One line as ``tail`` writes it: what ``scan`` writes, and where the event comes from."""
-    line = orjson.loads(scan_json(event))
+    line = line_of(event)
     for name in ("event_id", "type", "sensor", "run", "replayed", "community_id", "vlans", "vni"):
         line[name] = event[name]
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
@@ -48,20 +55,24 @@ def address(packed: bytes) -> str:
 
 
 def row(event: Mapping[str, Any]) -> tuple[str, ...]:
-    """Source, destination, server name, process, score, match: cells of a table."""
+    """Source, destination, type, name, process, score, match: cells of a table.
+
+    The name is who is asked for: the server's, or the software's on an SSH connection.
+    """
     analysis = event.get("analysis")
     context = _known(event.get(event["type"]))
     return (
         endpoint(event["src_ip"], event["src_port"]),
         endpoint(event["dst_ip"], event["dst_port"]),
-        printable(context.get("server_name") or "-"),
+        printable(event["type"]),
+        printable(str(context.get("server_name") or context.get("host") or context.get("protocol") or "-")),
         printable(analysis["process"]) if analysis else "-",
         f"{analysis['score']:.2f}" if analysis else "-",
         analysis["match"] if analysis else "-",
     )
 
 
-ROW_HEAD = ("source", "destination", "server name", "process", "score", "match")
+ROW_HEAD = ("source", "destination", "type", "name", "process", "score", "match")
 
 
 def endpoint(ip: str, port: int) -> str:
@@ -76,6 +87,6 @@ def printable(text: str, width: int = 60) -> str:
 
 
 def _known(context: object) -> dict[str, Any]:
-    """What is told of a context; nothing of a value that is none (a foreign event's odd type)."""
+    """What a context tells: nothing that is absent, and nothing when it is none (a foreign event's)."""
     pairs = context.items() if isinstance(context, dict) else ()
-    return {name: value for name, value in pairs if value is not None}
+    return {name: value for name, value in pairs if value is not None and value is not False}

@@ -29,6 +29,8 @@ class Flows:
         flow["event_end"] = max(flow["event_end"], line["event_start"])
         message = {"event_start": line["event_start"], **line["fingerprints"]}
         message |= {name: line[name] for name in _BESIDE if name in line}
+        if "readable" in line:  # of one message, so its type need not be told again
+            (message["readable"],) = line["readable"].values()
         flow["fingerprints"].append(message)
         for name, context in line.items():
             if name not in _KNOWN:

@@ -1,20 +1,22 @@
 """The whole chain in one process, without a broker: a capture in, classified events out."""
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from socket import gethostname
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.heads import DEPTH
-from vermilion_capture.source import FileSource, time_mark
+from vermilion_capture.source import FileSource, Source
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.records import Classification
 from vermilion_pipeline.stage import Incoming
 
 if TYPE_CHECKING:
     from vermilion_classify.knowledge import Knowledge
+
+TYPES = frozenset({"tcp", "tls", "tls_server", "http", "http_server"})
+"""The forms that are told of unless others are asked for: what pmercury tells without ``-e``."""
 
 _BATCH = 1_000
 
@@ -25,44 +27,55 @@ def scan(
     *,
     alternatives: int = 0,
     depth: int = DEPTH,
-    progress: Callable[[int, int], None] = lambda done, size: None,
+    types: Container[str] | None = TYPES,
+    readable: bool = False,
 ) -> Iterator[Classification]:
     """The events of one capture file, each when its message is complete.
 
     With ``knowledge``, each has its answer, with up to ``alternatives`` probable processes.
-    ``depth``: bytes per direction of a flow that are looked at, 0 for all. ``progress`` hears of
-    the file's bytes read, and of all there are. Raises vermilion_capture's CaptureError where
-    the file breaks, after the events before; on KeyboardInterrupt too, what is known comes out.
+    ``depth``: bytes per direction of a flow that are looked at, 0 for all. ``types``: the forms of
+    fingerprints wanted, None for all. ``readable``: each has its message in words, too. Raises
+    vermilion_capture's CaptureError where the file breaks, after the events before; on
+    KeyboardInterrupt too, what is known comes out.
     """
     source = FileSource(Path(path), gethostname(), depth)
-    task = FingerprintStage().task()
+    return events(source, FingerprintStage(wanted=types, readable=readable), knowledge, alternatives)
+
+
+def events(
+    source: Source,
+    stage: FingerprintStage,
+    knowledge: "Knowledge | None",
+    alternatives: int,
+    progress: Callable[[int, int], None] = lambda done, size: None,
+) -> Iterator[Classification]:
+    """The events of one source. ``progress`` hears of the file's bytes read, and of all there are."""
+    task = stage.task()
     items = iter(source)
+    batch: list[Incoming] = []
     number = 0
-    interrupted: BaseException | None = None
-    while interrupted is None:
-        batch: list[Incoming] = []
+    broken: BaseException | None = None
+    while broken is None:
         try:
-            # Filled in place: when the file breaks midway, what was read before is not lost.
-            batch.extend(
-                Incoming(number + i, key, record) for i, (key, record) in enumerate(islice(items, _BATCH))
-            )
-        except KeyboardInterrupt as interrupt:
-            interrupted = interrupt
-            end = time_mark("END_OF_RUN", gethostname(), source.run, 0, replayed=True)
-            batch.append(Incoming(number, None, end))
-        except CaptureError as error:
-            interrupted = error
-        if not batch:
+            key, record = next(items)
+        except StopIteration:
             break
-        number += len(batch)
-        for _, event in task.handle(batch).outputs:
-            yield _answer(event, knowledge, alternatives)
-        progress(source.consumed, source.size)
-    if interrupted is not None:
-        raise interrupted
+        except (CaptureError, KeyboardInterrupt) as error:
+            broken = error
+            continue
+        batch.append(Incoming(number, key, record))
+        number += 1
+        # A mark ends a batch: nothing known waits for what may take long to come.
+        if key is None or len(batch) == _BATCH:
+            for _, event in task.handle(batch).outputs:
+                yield _answer(event, knowledge, alternatives)
+            batch = []
+            progress(source.consumed, source.size)
+    if broken is not None:
+        raise broken
 
 
-def _answer(event: "Classification", knowledge: "Knowledge | None", alternatives: int) -> Classification:
+def _answer(event: Any, knowledge: "Knowledge | None", alternatives: int) -> Classification:
     # Without knowledge nothing of classify is loaded: its tables cost a second.
-    analysis = knowledge.analyse(event, alternatives) if knowledge else None
-    return Classification(**{**event, "analysis": analysis})
+    event["analysis"] = knowledge.analyse(event, alternatives) if knowledge else None
+    return event  # type: ignore[no-any-return]

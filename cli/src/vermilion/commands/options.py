@@ -58,8 +58,8 @@ def settings(servers: str | None, kafka: list[str] | None, **flags: Any) -> Sett
     return found
 
 
-def capture_files(paths: list[Path]) -> list[Path]:
-    """The files; ``-`` is standard input. A directory among them, or ``-`` twice, is wrong usage.
+def capture_files(paths: list[Path], *, optional: bool = False) -> list[Path]:
+    """The files; ``-`` is standard input. Wrong usage: a directory, ``-`` twice, none if not ``optional``.
 
     Raises typer.BadParameter.
     """
@@ -68,6 +68,6 @@ def capture_files(paths: list[Path]) -> list[Path]:
     for path in paths:
         if path != _STDIN and path.is_dir():
             raise typer.BadParameter(f"{path} is a directory; name the capture files in it")
-    if not paths:
+    if not paths and not optional:
         raise typer.BadParameter("name at least one capture file", param_hint="-r FILE")
     return paths

@@ -1,8 +1,9 @@
 """The demo's tables: the flows with their answers, and what each stage read and wrote."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -17,7 +18,7 @@ def show(result: ChainResult, captures: Sequence[Path]) -> None:
     console = wide_console()
     truth = {end: name for capture in captures for end, name in _programs(capture).items()}
     flows = Table(*ROW_HEAD, *(["really was"] if truth else []), title="who spoke to whom with what")
-    for event in result.events:
+    for event in _first_words(result.events):
         cells = [escape(cell) for cell in row(event)]
         if truth:
             cells.append(truth.get(endpoint(event["src_ip"], event["src_port"]), "?"))
@@ -34,6 +35,17 @@ def show(result: ChainResult, captures: Sequence[Path]) -> None:
             "The public database is of 2019: it names programs of then, by its own lights, "
             "and says Unknown of a fingerprint that it has never seen."
         )
+
+
+def _first_words(events: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """What each client said first of each kind: an event a flow, as a person thinks of flows."""
+    seen = set()
+    for event in events:
+        client = event["type"] in ("tls", "http") or "hassh" in event["fingerprints"]
+        key = (event["run"], event["community_id"], event["type"])
+        if client and key not in seen:
+            seen.add(key)
+            yield event
 
 
 def _programs(capture: Path) -> dict[str, str]:

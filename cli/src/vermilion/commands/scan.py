@@ -3,13 +3,21 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from socket import gethostname
+from typing import IO, TYPE_CHECKING, Annotated, Self
 
 import typer
 
 from vermilion.commands.options import Database, Depth, capture_files
 from vermilion.commands.progress import bytes_read
 from vermilion.errors import CommandFailed
+from vermilion.events import line_of, scan_json
+from vermilion.grouping import Flows
+from vermilion.interrupts import interrupts
+
+if TYPE_CHECKING:
+    from vermilion_capture.live import Interface
+    from vermilion_pipeline.records import Classification
 
 
 def scan(
@@ -22,11 +30,19 @@ def scan(
             "--read", "-r", metavar="FILE", help="Capture file, - for standard input; may be repeated."
         ),
     ] = None,
+    capture: Annotated[
+        str | None, typer.Option("--capture", "-c", metavar="IFACE", help="Interface to read until Ctrl-C.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--fingerprint", "-f", metavar="OUT", help="Where the JSON lines go.", show_default="stdout"
         ),
+    ] = None,
+    fp_db: Database = None,
+    lookup: Annotated[
+        str | None,
+        typer.Option("--lookup", "-l", metavar="FP", help="Print the database's entry of a fingerprint."),
     ] = None,
     analysis: Annotated[
         bool, typer.Option("--analysis", "-a", help="Tell the process behind each fingerprint.")
@@ -34,39 +50,154 @@ def scan(
     num_procs: Annotated[
         int, typer.Option("--num-procs", "-n", min=0, help="How many probable processes to list.")
     ] = 0,
-    fp_db: Database = None,
+    readable: Annotated[
+        bool, typer.Option("--human-readable", "-w", help="Tell each message in words, too.")
+    ] = False,
+    group: Annotated[
+        bool, typer.Option("--group-flows", "-g", help="One object a flow, when all is read.")
+    ] = False,
+    experimental: Annotated[
+        bool, typer.Option("--experimental", "-e", help="All forms of fingerprints, of all messages.")
+    ] = False,
+    types: Annotated[
+        str | None,
+        typer.Option(metavar="T,…", help="The forms of fingerprints to tell, whatever -e says."),
+    ] = None,
+    keylog: Annotated[
+        Path | None,
+        typer.Option("--sslkeylogfile", "-s", metavar="KEYLOG", help="Nothing is decrypted yet."),
+    ] = None,
     depth: Depth = 16_384,
 ) -> None:
-    """Fingerprint captures: one JSON object a fingerprinted message, on stdout."""
-    # Imported here, since no other command needs them.
-    from vermilion.events import scan_json
-    from vermilion.scanner import scan as events_of
-    from vermilion_capture.capturefile import CaptureError
+    """Fingerprint captures: one JSON object a fingerprinted message, on stdout.
 
-    paths = capture_files([*(read or []), *(files or [])])
+    Without -e and --types: tcp, tls, tls_server, http, http_server.
+    """
+    from vermilion.scanner import TYPES, events
+    from vermilion_capture.frame import CaptureError
+    from vermilion_capture.live import Interface
+    from vermilion_capture.source import FileSource, Source
+    from vermilion_fingerprint.stage import FingerprintStage
+
+    if lookup is not None:
+        look_up(lookup, fp_db)
+        if not (read or files or capture):
+            return
+    paths = capture_files([*(read or []), *(files or [])], optional=capture is not None)
+    wanted = chosen(types) if types is not None else None if experimental else TYPES
+    if keylog is not None:
+        typer.echo(f"vermilion: warning: -s {keylog}: nothing is decrypted yet; the rest is told", err=True)
     knowledge = None
     if analysis or num_procs or fp_db:
         from vermilion_classify.knowledge import load
         from vermilion_classify.sources import sources
 
         knowledge = load(sources()[0], fp_db)
+    stage = FingerprintStage(wanted=wanted, readable=readable)
+    sensor = gethostname()
     failed = 0
-    with ExitStack() as stack:
-        try:
-            sink = stack.enter_context(out.open("wb")) if out else sys.stdout.buffer
-        except OSError as error:
-            raise CommandFailed(f"{out}: {error.strerror}") from None
-        progress = stack.enter_context(bytes_read())
-        for path in paths:
+    with (
+        bytes_read() as progress,
+        ExitStack() as reported,
+        Sink(out, group, live=capture is not None) as sink,
+    ):
+        for path in [*paths, None] if capture else paths:
             try:
-                for event in events_of(
-                    path, knowledge, alternatives=num_procs, depth=depth, progress=progress
-                ):
-                    sink.write(scan_json(event))
+                if path is not None:
+                    source: Source = FileSource(path, sensor, depth)
+                else:
+                    interface = Interface(str(capture))
+                    reported.callback(_tell_drops, interface)
+                    source = Source(interface, sensor, depth, replayed=False)
+                with interrupts(source.stop):
+                    for event in events(source, stage, knowledge, num_procs, progress):
+                        sink.write(event)
             except CaptureError as error:
                 failed += 1
                 sink.flush()
                 typer.echo(f"vermilion: error: {error}", err=True)
-        sink.flush()
     if failed:
         raise typer.Exit(1)
+
+
+def _tell_drops(interface: "Interface") -> None:
+    if interface.dropped:
+        typer.echo(
+            f"vermilion: warning: {interface.name}: {interface.dropped} frames lost: its buffer was full",
+            err=True,
+        )
+
+
+def chosen(types: str) -> set[str]:
+    """The forms that ``--types`` names. Raises typer.BadParameter."""
+    from vermilion_fingerprint.protocols import all_forms
+
+    known = all_forms()
+    wanted = {name.strip() for name in types.split(",")}
+    if unknown := sorted(wanted.difference(known)):
+        raise typer.BadParameter(
+            f"no such type: {', '.join(unknown)}; there are: {', '.join(known)}", param_hint="--types"
+        )
+    return wanted
+
+
+def look_up(fingerprint: str, database: Path | None) -> None:
+    """Print the database's entry of a fingerprint as it stands there; nothing when there is none."""
+    from vermilion_classify.knowledge import entry_text
+    from vermilion_classify.sources import sources
+
+    found = entry_text(sources()[0], fingerprint, database)
+    if found is None:
+        typer.echo("vermilion: the database has no such fingerprint", err=True)
+    else:
+        typer.echo(found)
+
+
+class Sink:
+    """Where the lines go: standard output or a file; with ``group``, a line a flow, at the end."""
+
+    def __init__(self, path: Path | None, group: bool, live: bool) -> None:
+        """Open the file. Raises CommandFailed."""
+        self._name = "standard output" if path is None else str(path)
+        self._live = live
+        self._flows = Flows() if group else None
+        try:
+            self._file: IO[bytes] = sys.stdout.buffer if path is None else path.open("wb")
+        except OSError as error:
+            raise CommandFailed(f"{path}: {error.strerror}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._flows is not None and (kind is None or issubclass(kind, KeyboardInterrupt)):
+            for line in self._flows.lines():
+                self._write(line)
+        if kind is None or not issubclass(kind, BrokenPipeError | CommandFailed):
+            self.flush()
+
+    def write(self, event: "Classification") -> None:
+        """Write or gather one event. Raises CommandFailed."""
+        if self._flows is not None:
+            self._flows.add(line_of(event))
+            return
+        self._write(scan_json(event))
+        if self._live:
+            self.flush()
+
+    def _write(self, line: bytes) -> None:
+        try:
+            self._file.write(line)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CommandFailed(f"{self._name}: cannot be written: {error.strerror}") from None
+
+    def flush(self) -> None:
+        """Let go of what is buffered. Raises CommandFailed."""
+        try:
+            self._file.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise CommandFailed(f"{self._name}: cannot be written: {error.strerror}") from None

@@ -1,7 +1,9 @@
 """``vermilion capture``, ``fingerprint``, ``classify``: the services."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +19,10 @@ from vermilion.commands.options import (
     settings,
 )
 from vermilion.commands.progress import bytes_read
+from vermilion.interrupts import interrupts
+
+if TYPE_CHECKING:
+    from vermilion_capture.source import FileSource
 
 
 def capture(
@@ -48,22 +54,30 @@ def capture(
     broker, codec = broker_and_codec(config)
     publisher = Publisher(broker, codec, config.topic_prefix)
     failed = 0
-    with bytes_read() as progress:
-        for path in paths:
-            try:
-                source = FileSource(path, config.sensor, depth)
-                publisher.publish(source, lambda s=source: progress(s.consumed, s.size))  # type: ignore[misc]
-            except CaptureError as error:
-                failed += 1
-                typer.echo(f"vermilion: error: {error}", err=True)
-                continue
-            finally:
-                if "source" in locals() and source.path == path:
-                    _report(path, source.run, source.counts)
-    publisher.close()
-    typer.echo(f"{publisher.acknowledged} of {publisher.produced} records acknowledged", err=True)
+    try:
+        with bytes_read() as progress:
+            for path in paths:
+                try:
+                    source = FileSource(path, config.sensor, depth)
+                    with interrupts(source.stop), _reported(path, source):
+                        publisher.publish(source, lambda s=source: progress(s.consumed, s.size))  # type: ignore[misc]
+                except CaptureError as error:
+                    failed += 1
+                    typer.echo(f"vermilion: error: {error}", err=True)
+    finally:
+        publisher.close()
+        typer.echo(f"{publisher.acknowledged} of {publisher.produced} records acknowledged", err=True)
     if failed:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _reported(path: Path, source: "FileSource") -> Iterator[None]:
+    """Tell afterwards what was read of a file, however far that went."""
+    try:
+        yield
+    finally:
+        _report(path, source.run, source.counts)
 
 
 def _report(path: Path, run: str, counts: dict[str, int]) -> None:

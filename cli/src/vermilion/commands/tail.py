@@ -17,7 +17,7 @@ from vermilion_pipeline.topics import BY_NAME, Topic
 
 TopicName = StrEnum("TopicName", list(BY_NAME))  # type: ignore[misc]
 _CLASSIFIED = TopicName("classified")
-_WIDTHS = (24, 24, 32, 24, 6, 8)
+_WIDTHS = (24, 24, 15, 32, 24, 6, 8)
 
 
 class Format(StrEnum):

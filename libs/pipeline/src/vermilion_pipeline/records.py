@@ -38,6 +38,46 @@ class TlsContext(TypedDict):
     """Context of a ClientHello."""
 
     server_name: str | None
+    encrypted_client_hello: bool
+
+
+class Certificate(TypedDict):
+    """One certificate of a chain."""
+
+    subject: str | None
+    issuer: str | None
+    not_before: str | None
+    not_after: str | None
+    sans: list[str]
+    sha256: str
+
+
+class CertificateContext(TypedDict):
+    """Context of a server's certificates."""
+
+    certificates: list[Certificate]
+
+
+class HttpContext(TypedDict):
+    """Context of an HTTP/1.x request."""
+
+    user_agent: str | None
+    host: str | None
+    x_forwarded_for: str | None
+    via: str | None
+    uri: str | None
+
+
+class HttpServerContext(TypedDict):
+    """Context of an HTTP/1.x response."""
+
+    via: str | None
+
+
+class SshContext(TypedDict):
+    """Context of one side's SSH_MSG_KEXINIT."""
+
+    protocol: str
 
 
 class Fingerprint(TypedDict):
@@ -59,6 +99,10 @@ class Fingerprint(TypedDict):
     type: str
     fingerprints: dict[str, str]
     tls: TlsContext | None
+    tls_certificate: CertificateContext | None
+    http: HttpContext | None
+    http_server: HttpServerContext | None
+    ssh: SshContext | None
     reassembled: bool
     truncated: bool
 

@@ -1,9 +1,10 @@
-"""From capture files to payload records: one run a pass over a file, with its marks in time."""
+"""From captures to payload records: one run a pass over a file or a life of an interface, with its marks."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from time import time_ns
+from typing import NamedTuple, Protocol
 from uuid import uuid4
 
 from vermilion_capture.capturefile import CaptureError, CaptureFile, Frame
@@ -14,6 +15,7 @@ from vermilion_pipeline.records import Payload
 
 # A file has no clock but its packets': a mark at each so many microseconds of packet time.
 _MARK_EVERY = 10_000_000
+_LIVE_MARK_EVERY = 1_000_000
 
 
 class Item(NamedTuple):
@@ -23,24 +25,43 @@ class Item(NamedTuple):
     record: Payload
 
 
-class FileSource:
-    """Payload records of one pass over one capture file.
+class Capture(Protocol):
+    """What gives frames: a file, or an interface, which gives None when nothing came for a while."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file; 0 when there is no end."""
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of the file read so far."""
+
+    def __iter__(self) -> Iterator[Frame | None]:
+        """The frames. Raises CaptureError where it breaks."""
+
+    def close(self) -> None:
+        """Nothing more is wanted of it."""
+
+
+class Source:
+    """Payload records of one run: one pass over a capture file, or one life of a live capture.
 
     ``counts``: ``packets`` read, ``kept``, and each reason for which a packet gave no record.
     """
 
-    def __init__(self, path: Path, sensor: str, depth: int = DEPTH) -> None:
-        """Open the file. Raises CaptureError."""
-        self.path = path
+    def __init__(self, capture: Capture, sensor: str, depth: int = DEPTH, *, replayed: bool) -> None:
         self.run = uuid4().hex
         self.counts: Counter[str] = Counter()
+        self._capture = capture
         self._sensor = sensor
         self._heads = FlowHeads(depth)
-        self._capture = CaptureFile(path)
+        self._replayed = replayed
+        self._newest = 0
+        self._reading = self._stopped = False
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Bytes of the file; 0 when there is no end."""
         return self._capture.size
 
     @property
@@ -48,38 +69,53 @@ class FileSource:
         """Bytes of the file read so far."""
         return self._capture.consumed
 
+    def stop(self) -> None:
+        """End the run: its mark comes next, then KeyboardInterrupt is raised. For signal handlers."""
+        again, self._stopped = self._stopped, True
+        if self._reading or again:
+            raise KeyboardInterrupt
+
     def __iter__(self) -> Iterator[Item]:
         """The records in packet order, and time marks; the END_OF_RUN mark last.
 
-        Where the file breaks, the mark comes too, and then CaptureError is raised: what was read
-        before is answered.
+        Where the capture breaks, or is stopped, the mark comes too, and then CaptureError or
+        KeyboardInterrupt is raised: what was read before is answered.
         """
-        mark = self._newest = 0
         counts = self.counts
-        broken: CaptureError | None = None
+        mark = 0
+        every = _MARK_EVERY if self._replayed else _LIVE_MARK_EVERY
+        broken: BaseException | None = None
         frames = iter(self._capture)
-        while True:
+        while not self._stopped:
             try:
-                frame = next(frames)
+                self._reading = True
+                frame = None if self._stopped else next(frames)
+                self._reading = False
             except StopIteration:
                 break
-            except CaptureError as error:
+            except (CaptureError, KeyboardInterrupt) as error:
                 broken = error
                 break
-            counts["packets"] += 1
-            found = segment(frame.data, frame.link_type)
-            if isinstance(found, Segment):
-                if item := self._item(frame, found):
-                    yield item
+            if frame is None:
+                self._newest = max(self._newest, time_ns() // 1000)
             else:
-                counts[found or "acknowledgment"] += 1
-            self._newest = max(self._newest, frame.time)
+                counts["packets"] += 1
+                found = segment(frame.data, frame.link_type)
+                if isinstance(found, Segment):
+                    if item := self._item(frame, found):
+                        yield item
+                else:
+                    counts[found or "acknowledgment"] += 1
+                self._newest = max(self._newest, frame.time)
             mark = mark or self._newest
-            if self._newest - mark >= _MARK_EVERY:
+            if self._newest - mark >= every:
                 mark = self._newest
                 yield self._mark("TIME_MARK")
+        self._reading = False
         yield self._mark("END_OF_RUN")
         self._capture.close()
+        if broken is None and self._stopped:
+            broken = KeyboardInterrupt()
         if broken:
             raise broken
 
@@ -96,7 +132,7 @@ class FileSource:
                 kind="SEGMENT",
                 sensor=self._sensor,
                 run=self.run,
-                replayed=True,
+                replayed=self._replayed,
                 time=frame.time,
                 ordinal=kept.ordinal,
                 vlans=list(found.vlans),
@@ -119,7 +155,15 @@ class FileSource:
         )
 
     def _mark(self, kind: str) -> Item:
-        return Item(None, time_mark(kind, self._sensor, self.run, self._newest, replayed=True))
+        return Item(None, time_mark(kind, self._sensor, self.run, self._newest, replayed=self._replayed))
+
+
+class FileSource(Source):
+    """Payload records of one pass over one capture file."""
+
+    def __init__(self, path: Path, sensor: str, depth: int = DEPTH) -> None:
+        """Open the file. Raises CaptureError."""
+        super().__init__(CaptureFile(path), sensor, depth, replayed=True)
 
 
 def time_mark(kind: str, sensor: str, run: str, time: int, *, replayed: bool) -> Payload:
@@ -129,9 +173,3 @@ def time_mark(kind: str, sensor: str, run: str, time: int, *, replayed: bool) ->
         src_ip=b"", dst_ip=b"", src_port=0, dst_port=0, transport=6, ttl=0, ip_id=0, seq=0, ack=0,
         flags=0, window=0, options=b"", payload=b"", missing=0,
     )  # fmt: skip
-
-
-def open_sources(paths: Iterable[Path], sensor: str, depth: int = DEPTH) -> Iterator[FileSource]:
-    """A source for each file, opened when its turn comes."""
-    for path in paths:
-        yield FileSource(path, sensor, depth)

@@ -56,10 +56,9 @@ class Knowledge:
         None for an event of a kind the database does not cover. Raises ValueError when the
         destination is no IP address.
         """
-        tls = event["tls"]
-        if event["type"] != "tls" or tls is None:
+        if event["type"] != "tls" or (tls := event["tls"]) is None:
             return None
-        entry = self.entries.get(event["fingerprints"]["tls"])
+        entry = self.entries.get(event["fingerprints"].get("tls", ""))
         if entry is None:
             return Analysis(
                 process="Unknown", score=0.0, match="none", probable_processes=[], category=None,
@@ -128,6 +127,23 @@ def load_entries(path: Path) -> dict[str, Entry]:
     if not entries:
         raise KnowledgeError(f"{path}: holds no fingerprint")
     return entries
+
+
+def entry_text(source: Source, fingerprint: str, database: Path | None = None) -> str | None:
+    """A database's line of ``fingerprint``, as it stands there; of several the last, which counts.
+
+    Raises KnowledgeError.
+    """
+    path = database or source.directory / DATABASE
+    found, wanted = None, fingerprint.encode()
+    for number, line in _lines(path):
+        if wanted in line:
+            try:
+                if orjson.loads(line).get("str_repr") == fingerprint:
+                    found = line
+            except (orjson.JSONDecodeError, AttributeError) as error:
+                raise KnowledgeError(f"{path}: line {number}: not a JSON object: {error}") from None
+    return None if found is None else found.decode().strip()
 
 
 def _entry(fields: dict[str, Any]) -> Entry:

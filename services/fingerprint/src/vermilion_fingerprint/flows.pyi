@@ -1,8 +1,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-class InvalidRecord(ValueError):
-    field: str
+from vermilion_fingerprint.protocols import Recognised
 
 class Limits:
     head: int
@@ -23,9 +22,10 @@ class Limits:
 
 class FlowTable:
     events: list[dict[str, Any]]
-    flows: int
     held: int
-    def __init__(self, limits: Limits) -> None: ...
+    @property
+    def flows(self) -> int: ...
+    def __init__(self, limits: Limits, recognised: Recognised, readable: bool = False) -> None: ...
     def segment(self, offset: int, record: dict[str, Any]) -> None: ...
     def mark(self, offset: int, sensor: str, run: str, time: int) -> None: ...
     def end(self, sensor: str, run: str) -> None: ...

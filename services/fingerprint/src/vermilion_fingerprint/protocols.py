@@ -1,44 +1,112 @@
 """What is recognised: one line a protocol, tried in this order on the head of each direction.
 
-To add one, write a module with the same three functions and add its line here.
+To add one, write a module with the same functions and add its line here: docs/adding-a-protocol.md.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 from typing import Protocol as Interface
 
-from vermilion_fingerprint import tls
+from vermilion_fingerprint import certificate, http, ssh, tcp, tls, tls_forms, tls_server
 from vermilion_fingerprint.cursor import Cursor
+
+CLIENT, SERVER = "client", "server"
 
 
 class Message(Interface):
     """What a parser gives: one message of a protocol."""
 
     @property
+    def begin(self) -> int:
+        """Where in the stream it begins, behind what may come before it."""
+
+    @property
     def end(self) -> int:
-        """So many bytes of the stream it took; -1 when nothing that follows can be of its kind."""
+        """Where what is fingerprinted of it ends."""
 
     @property
     def truncated(self) -> bool:
         """Its end was never seen."""
 
-    def context(self) -> Mapping[str, Any]:
+    @property
+    def followed_by(self) -> Sequence[str]:
+        """The protocols of which a message may come behind it in the same direction."""
+
+    def step_over(self, stream: Cursor) -> tuple[int, bool]:
+        """So many bytes of the stream to step over (-1: leave it), and whether the next may begin there.
+
+        When not, it is asked again with the stream that then begins there. Raises NeedMore.
+        """
+
+    def context(self) -> Mapping[str, Any] | None:
         """What the event tells beside the fingerprint, as the event's schema has it."""
+
+    def readable(self) -> Any:
+        """The message in words, for people; what has no name is shown as hex."""
 
 
 class Protocol(NamedTuple):
     """How one kind of message is recognised, parsed and fingerprinted."""
 
     name: str
-    """The event's ``type``, the key of its fingerprint, and the field of its context."""
+    """The event's ``type``, and the field of its context."""
     matches: Callable[[Cursor], bool]
     """Whether a stream begins like it; raises NeedMore while that is open."""
     parse: Callable[[Cursor, bool], Any]
     """The message at the start of the stream; raises NeedMore or Malformed."""
-    fingerprint: Callable[[Any], dict[str, str]]
-    """The message's fingerprint strings by form."""
-    followers: tuple["Protocol", ...] = ()
-    """What may follow behind such a message in the same direction."""
+    forms: Mapping[str, Callable[[Any], str]]
+    """Its fingerprints: the name of each form, and what writes it."""
+    side: str | None = None
+    """Who sends it, where that cannot be told from the message: CLIENT or SERVER."""
 
 
-PROTOCOLS = (Protocol("tls", tls.matches, tls.parse, lambda hello: {"tls": tls.fingerprint(hello)}),)
+_TLS_FORMS = {"tls": tls.fingerprint, "tls/1": tls_forms.npf1, "ja3": tls_forms.ja3, "ja4": tls_forms.ja4}
+_HTTP_FORMS = {"http": http.fingerprint_request, "http/npf": http.npf_request}
+_RESPONSE_FORMS = {"http_server": http.fingerprint_response, "http_server/npf": http.npf_response}
+_CLIENT_FORMS = {"ssh": ssh.fingerprint, "hassh": ssh.hassh}
+_SERVER_FORMS = {"ssh": ssh.fingerprint, "hassh_server": ssh.hassh_server}
+_CHAIN_FORMS = {"tls_certificate": certificate.fingerprint}
+_SERVER_HELLO_FORMS = {"tls_server": tls_server.fingerprint, "ja3s": tls_server.ja3s}
+
+PROTOCOLS = (
+    Protocol("tls", tls.matches, tls.parse, _TLS_FORMS),
+    Protocol("tls_server", tls_server.matches, tls_server.parse, _SERVER_HELLO_FORMS),
+    Protocol("tls_certificate", certificate.matches, certificate.parse, _CHAIN_FORMS),
+    Protocol("http", http.matches_request, http.parse_request, _HTTP_FORMS),
+    Protocol("http_server", http.matches_response, http.parse_response, _RESPONSE_FORMS),
+    # The last: any text may come before a server's identification string.
+    Protocol("ssh", ssh.matches, ssh.parse, _CLIENT_FORMS, CLIENT),
+    Protocol("ssh", ssh.matches, ssh.parse, _SERVER_FORMS, SERVER),
+)
+# A segment that opens a connection is a message by itself.
+SYN_FORMS = {"tcp": tcp.fingerprint, "tcp/npf": tcp.npf}
+SYN_ACK_FORMS = {"tcp_server": tcp.fingerprint, "tcp_server/npf": tcp.npf}
+
+Forms = Mapping[str, Callable[[Any], str]]
+
+
+def all_forms() -> list[str]:
+    """The names of all forms, in the order of the table."""
+    tables = (SYN_FORMS, SYN_ACK_FORMS, *(protocol.forms for protocol in PROTOCOLS))
+    return list(dict.fromkeys(name for table in tables for name in table))
+
+
+class Recognised:
+    """The table, with the forms that are wanted of it; None: all."""
+
+    def __init__(self, wanted: Container[str] | None = None) -> None:
+        def chosen(forms: Forms) -> dict[str, Callable[[Any], str]]:
+            return {name: form for name, form in forms.items() if wanted is None or name in wanted}
+
+        self.syn = chosen(SYN_FORMS)
+        self.syn_ack = chosen(SYN_ACK_FORMS)
+        self.starters = tuple(protocol._replace(forms=chosen(protocol.forms)) for protocol in PROTOCOLS)
+        self._by_name: dict[str, tuple[Protocol, ...]] = {}
+        for protocol in self.starters:
+            # What nobody wants to hear of is recognised, lest it be taken for another, but not sought.
+            if protocol.forms:
+                self._by_name[protocol.name] = (*self._by_name.get(protocol.name, ()), protocol)
+
+    def followers(self, names: Sequence[str]) -> tuple[Protocol, ...]:
+        """The protocols of these names."""
+        return tuple(protocol for name in names for protocol in self._by_name.get(name, ()))

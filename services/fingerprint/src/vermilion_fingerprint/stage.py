@@ -1,8 +1,10 @@
 """The fingerprint stage: payload records in, fingerprint events out. It knows no database."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
-from vermilion_fingerprint.flows import FlowTable, InvalidRecord, Limits
+from vermilion_fingerprint.flows import FlowTable, Limits
+from vermilion_fingerprint.payloads import InvalidRecord
+from vermilion_fingerprint.protocols import Recognised
 from vermilion_pipeline.stage import Handled, Incoming, Output, Rejected
 from vermilion_pipeline.topics import FINGERPRINTS, PAYLOADS
 
@@ -10,8 +12,8 @@ from vermilion_pipeline.topics import FINGERPRINTS, PAYLOADS
 class FingerprintTask:
     """One partition's unfinished flows."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._table = FlowTable(limits)
+    def __init__(self, limits: Limits, recognised: Recognised, readable: bool = False) -> None:
+        self._table = FlowTable(limits, recognised, readable)
 
     def handle(self, batch: Sequence[Incoming]) -> Handled:
         """Take segments and marks in order; the events that became complete."""
@@ -43,9 +45,14 @@ class FingerprintStage:
     consumes = PAYLOADS
     produces = FINGERPRINTS
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(
+        self, limits: Limits | None = None, wanted: Container[str] | None = None, readable: bool = False
+    ) -> None:
+        """``wanted``: the forms of fingerprints to tell, None for all; ``readable``: in words, too."""
         self._limits = limits or Limits()
+        self._recognised = Recognised(wanted)
+        self._readable = readable
 
     def task(self) -> FingerprintTask:
         """Fresh state for one partition."""
-        return FingerprintTask(self._limits)
+        return FingerprintTask(self._limits, self._recognised, self._readable)

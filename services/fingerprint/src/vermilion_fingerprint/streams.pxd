@@ -4,6 +4,7 @@ cdef class Stream:
     cdef readonly Py_ssize_t length
     cdef readonly Py_ssize_t held
     cdef Py_ssize_t _limit
+    cdef bint _has_end
     cdef Py_ssize_t _end
     cdef int _rebases
     cdef list _chunks
@@ -21,6 +22,7 @@ cdef class Stream:
     cdef long long time_at(self, Py_ssize_t offset)
     cdef Py_ssize_t segments(self, Py_ssize_t start, Py_ssize_t end)
     cdef int _rebase(self, long long seq) except -1
+    cdef int step_over(self, Py_ssize_t count) except -1
     cdef int _append(self, bytes payload, long long time) except -1
     cdef int _hold(self, Py_ssize_t offset, bytes payload, long long time) except -1
     cdef int _drain(self) except -1

@@ -1,7 +1,7 @@
 """One direction of a TCP connection, put in order from its first byte on (RFC 9293 section 3.4).
 
-Bounded: bytes beyond ``limit`` after the first are not kept, and no more than ``MAX_PENDING``
-pieces wait for a gap to close.
+Bounded: bytes beyond ``limit`` after the first that is not stepped over are not kept, and no more
+than ``MAX_PENDING`` pieces wait for a gap to close.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -23,7 +23,7 @@ def _offset(piece):
 
 
 cdef class Stream:
-    """The head of one direction: ``length`` bytes in order; ``held`` bytes in memory.
+    """A window on one direction: ``length`` bytes in order; ``held`` bytes in memory.
 
     ``base`` is the sequence number of the first byte; ``anchored`` says that the SYN told it.
     Without a SYN the stream begins at the lowest sequence number seen.
@@ -32,7 +32,6 @@ cdef class Stream:
     def __cinit__(self, Py_ssize_t limit):
         self.base = -1
         self._limit = limit
-        self._end = -1
         self._chunks = []
         self._starts = []
         self._times = []
@@ -90,12 +89,13 @@ cdef class Stream:
 
     def _finish_at(self, Py_ssize_t offset):
         # The smallest wins: beyond it there is a hole that nothing will fill.
-        if offset >= 0 and (self._end < 0 or offset < self._end):
+        if offset >= 0 and (not self._has_end or offset < self._end):
+            self._has_end = True
             self._end = offset
 
     cdef bint ended(self):
         """Whether all that can come is here."""
-        return self.length >= self._limit or (self._end >= 0 and self.length >= self._end)
+        return self.length >= self._limit or (self._has_end and self.length >= self._end)
 
     cdef bint overflowed(self):
         """Whether too many pieces wait for a gap to close."""
@@ -107,9 +107,9 @@ cdef class Stream:
 
     cdef bytes head(self):
         """The bytes in order."""
-        if len(self._chunks) != 1:
+        if len(self._chunks) > 1:
             self._chunks = [b"".join(self._chunks)]
-        return self._chunks[0]
+        return self._chunks[0] if self._chunks else b""
 
     cdef long long time_at(self, Py_ssize_t offset):
         """Packet time of the segment that brought the byte at ``offset``."""
@@ -133,13 +133,34 @@ cdef class Stream:
             if offset + len(data) > 0:  # what lies before the new base is cut off
                 self._pending.append((max(offset, 0), data[max(-offset, 0):], time))
                 self.held += len(data) + PIECE
-        if self._end >= 0:
-            self._end += shift
+        self._end += shift
         self._chunks = []
         self._starts = []
         self._times = []
         self.length = 0
         self.base = seq & 0xFFFFFFFF
+        return 0
+
+    cdef int step_over(self, Py_ssize_t count) except -1:
+        """Forget the first ``count`` bytes, though they may not be here: the stream begins behind them."""
+        cdef Py_ssize_t at, start
+        cdef bytes rest = self.head()[count:]
+        cdef list waiting = self._pending
+        self.anchored = True
+        at = bisect_right(self._starts, count) - 1 if rest else len(self._starts)
+        self._starts = [max(start - count, 0) for start in self._starts[at:]]
+        self._times = self._times[at:]
+        self._chunks = [rest] if rest else []
+        self.length = len(rest)
+        self.held = len(rest) + PIECE * len(self._starts)
+        self._pending = []
+        for offset, data, time in waiting:
+            if offset - count + <Py_ssize_t>len(data) > 0:
+                self._pending.append((max(offset - count, 0), data[max(count - offset, 0):], time))
+                self.held += len(self._pending[-1][1]) + PIECE
+        self.base = (self.base + count) & 0xFFFFFFFF
+        self._end -= count
+        self._drain()
         return 0
 
     cdef int _append(self, bytes payload, long long time) except -1:

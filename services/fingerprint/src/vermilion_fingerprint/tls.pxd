@@ -10,7 +10,7 @@ cdef struct ExtensionSpan:
 cdef class ClientHello:
     cdef readonly int version
     cdef readonly bint truncated
-    cdef readonly Py_ssize_t end
+    cdef readonly Py_ssize_t begin, end
     cdef bytes _data
     cdef Py_ssize_t _suites_offset
     cdef Py_ssize_t _suites_length
@@ -20,3 +20,8 @@ cdef class ClientHello:
 
     cdef int _add(self, int type, Py_ssize_t offset, int length) except -1
     cdef int _read(self, Cursor hello) except -1
+
+
+# Shared with the other forms of a hello; they write at ``out`` as hexout's do.
+cdef char* put_codes(char* out, const unsigned char* source, Py_ssize_t count) noexcept
+cdef char* put_body(char* out, int type, const unsigned char* body, Py_ssize_t length) noexcept

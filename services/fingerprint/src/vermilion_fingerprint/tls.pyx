@@ -9,53 +9,24 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 
 from vermilion_fingerprint.cursor cimport Cursor
 from vermilion_fingerprint.cursor import Malformed, NeedMore
+from vermilion_fingerprint.handshake cimport Handshake
+from vermilion_fingerprint.hexout cimport put_bytes, put_u16
+from vermilion_fingerprint.tls_codes cimport is_grease, keeps_data
+from vermilion_fingerprint.tls_readable import client_hello
 
 cdef enum:
+    CONTENT_CHANGE_CIPHER_SPEC = 20
     CONTENT_HANDSHAKE = 22
     CLIENT_HELLO = 1
     EXT_SERVER_NAME = 0
     EXT_SUPPORTED_GROUPS = 10
     EXT_SUPPORTED_VERSIONS = 43
+    EXT_ENCRYPTED_CLIENT_HELLO = 0xFE0D
     HOST_NAME = 0
-    # RFC 5246 6.2.3: a record may be 2,048 bytes longer than the plaintext it carries.
-    MAX_RECORD = (1 << 14) + 2048
-
-cdef const char* HEX = b"0123456789abcdef"
-
-
-cdef inline bint is_grease(int code) noexcept:
-    """RFC 8701: 0x0a0a, 0x1a1a, ... 0xfafa."""
-    return (code & 0x0F0F) == 0x0A0A and (code >> 8) == (code & 0xFF)
-
-
-cdef inline bint keeps_data(int type) noexcept:
-    """Extension types whose body belongs to the fingerprint, as pmercury's databases have it."""
-    return type in (
-        0x0001, 0x0005, 0x0007, 0x0008, 0x0009, 0x000A, 0x000B, 0x000D, 0x000F, 0x0010, 0x0011,
-        0x0013, 0x0014, 0x0018, 0x001B, 0x001C, 0x002B, 0x002D, 0x0032, 0x5500,
-    ) or is_grease(type)
-
-
-cdef inline char* put_byte(char* out, unsigned char value) noexcept:
-    out[0] = HEX[value >> 4]
-    out[1] = HEX[value & 15]
-    return out + 2
-
-
-cdef inline char* put_u16(char* out, int value) noexcept:
-    return put_byte(put_byte(out, (value >> 8) & 0xFF), value & 0xFF)
-
 
 cdef inline char* put_code(char* out, int code) noexcept:
     """A code point; every GREASE value as 0a0a, since a client draws another each time."""
     return put_u16(out, 0x0A0A if is_grease(code) else code)
-
-
-cdef char* put_bytes(char* out, const unsigned char* source, Py_ssize_t count) noexcept:
-    cdef Py_ssize_t i
-    for i in range(count):
-        out = put_byte(out, source[i])
-    return out
 
 
 cdef char* put_codes(char* out, const unsigned char* source, Py_ssize_t count) noexcept:
@@ -68,7 +39,7 @@ cdef char* put_codes(char* out, const unsigned char* source, Py_ssize_t count) n
 
 
 cdef class ClientHello:
-    """A ClientHello. ``end``: so many bytes of the stream it took; ``version``: legacy_version.
+    """A ClientHello, between ``begin`` and ``end`` of the stream; ``version``: legacy_version.
 
     ``truncated``: its end was never seen; what is here was complete before that.
     """
@@ -157,9 +128,35 @@ cdef class ClientHello:
                 return _server_name(self._data[span.offset:span.offset + span.length])
         return None
 
+    @property
+    def encrypted_client_hello(self):
+        """Whether it carries another, encrypted one (RFC 9849 5), or GREASE that looks so (6.2).
+
+        Its server_name is then that of the one who relays it.
+        """
+        cdef Py_ssize_t i
+        for i in range(self._count):
+            if self._extensions[i].type == EXT_ENCRYPTED_CLIENT_HELLO:
+                return True
+        return False
+
     def context(self):
         """What the event tells beside the fingerprint, by the schema's TlsContext."""
-        return {"server_name": self.server_name}
+        return {"server_name": self.server_name, "encrypted_client_hello": self.encrypted_client_hello}
+
+    def readable(self):
+        """Its fields by IANA's names, of the extensions as much as the fingerprint has."""
+        shown = [(kind, body if keeps_data(kind) else b"") for kind, body in self.extensions]
+        return client_hello(self.version, self.cipher_suites, shown)
+
+    @property
+    def followed_by(self):
+        """Another hello, the answer to a HelloRetryRequest (RFC 8446 4.1.2)."""
+        return () if self.truncated else ("tls",)
+
+    def step_over(self, Cursor stream):
+        """The message."""
+        return self.end, True
 
 
 # RFC 6066 3. A malformed extension costs its hello the name, not the fingerprint.
@@ -178,64 +175,26 @@ def _server_name(bytes body):
     return None
 
 
+# RFC 8446 D.4: a client may send a change_cipher_spec between a hello and the next.
+cdef int _skip_before(Cursor stream) except -1:
+    cdef Cursor record = stream.sub(6, "TLSPlaintext")
+    if record.u8("ContentType") != CONTENT_CHANGE_CIPHER_SPEC or record.u8("ProtocolVersion") != 3:
+        return 0
+    record.skip(1, "ProtocolVersion")
+    if record.u16("length") == 1 and record.u8("change_cipher_spec") == 1:
+        stream.skip(6, "TLSPlaintext")
+    return 0
+
+
 def matches(Cursor stream not None) -> bool:
     """Whether the stream begins with a record that begins a ClientHello. Raises NeedMore."""
+    _skip_before(stream)
     return (
         stream.u8("ContentType") == CONTENT_HANDSHAKE
         and stream.u8("ProtocolVersion") == 3
         and stream.skip(3, "length") >= 0
         and stream.u8("HandshakeType") == CLIENT_HELLO
     )
-
-
-cdef class _Handshake:
-    """A handshake message being put together from records: header and body, as far as it is here."""
-
-    cdef list fragments
-    cdef Py_ssize_t have, declared
-
-    def __cinit__(self):
-        self.fragments = []
-        self.declared = -1  # not known before its four-byte header is here
-
-    cdef bint complete(self):
-        return self.declared >= 0 and self.have >= self.declared
-
-    # RFC 8446 5.1. A message may be split over records of any size above zero.
-    cdef int read(self, Cursor stream) except -1:
-        cdef Py_ssize_t length, here
-        while not self.complete():
-            if stream.u8("ContentType") != CONTENT_HANDSHAKE:
-                raise Malformed(stream.position - 1, "ContentType", "not a handshake record")
-            if stream.u8("ProtocolVersion") != 3:
-                raise Malformed(stream.position - 1, "ProtocolVersion", "not a TLS record")
-            stream.skip(1, "ProtocolVersion")
-            length = stream.u16("length")
-            if length == 0 or length > MAX_RECORD:
-                raise Malformed(stream.position - 2, "length", f"a handshake record of {length} bytes")
-            here = min(length, stream.available - stream.position)
-            self._add(stream.take(here, "fragment"))
-            if not self.complete():
-                stream.skip(length - here, "fragment")
-        return 0
-
-    cdef int _add(self, bytes fragment) except -1:
-        cdef bytes head
-        self.fragments.append(fragment)
-        self.have += len(fragment)
-        if self.declared < 0 and self.have >= 4:
-            head = self.message()
-            self.declared = 4 + ((head[1] << 16) | (head[2] << 8) | head[3])
-        return 0
-
-    cdef bytes message(self):
-        if len(self.fragments) != 1:
-            self.fragments = [b"".join(self.fragments)]
-        return self.fragments[0]
-
-    cdef Py_ssize_t missing(self):
-        """At least so many bytes must still come, whatever records they come in."""
-        return max(1, (4 if self.declared < 0 else self.declared) - self.have)
 
 
 def parse(Cursor stream not None, bint final=False) -> ClientHello:
@@ -245,18 +204,20 @@ def parse(Cursor stream not None, bint final=False) -> ClientHello:
     type, is told as far as it goes, ``truncated``, when its cipher suites are complete.
     Raises NeedMore (never when ``final``) and Malformed.
     """
-    cdef _Handshake handshake = _Handshake.__new__(_Handshake)
+    cdef Handshake handshake = Handshake.__new__(Handshake)
     try:
-        handshake.read(stream)
-    except NeedMore as more:
+        _skip_before(stream)
+        handshake.body(stream)
+    except NeedMore:
         if not final:
-            raise NeedMore(max(more.total, stream.available + handshake.missing())) from None
+            raise
     except Malformed:
         if handshake.have == 0:
             raise
     cdef Cursor message = Cursor.__new__(Cursor, handshake.message())
     cdef ClientHello hello = ClientHello.__new__(ClientHello)
-    hello.end = stream.position
+    hello.begin = handshake.begin
+    hello.end = handshake.end()
     try:
         if message.u8("HandshakeType") != CLIENT_HELLO:
             raise Malformed(0, "HandshakeType", "not a ClientHello")

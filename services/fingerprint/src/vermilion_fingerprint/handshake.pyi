@@ -1,0 +1,5 @@
+class Handshake:
+    begin: int
+    have: int
+    declared: int
+    type: int
