@@ -1,9 +1,7 @@
 """The chain on a real Apache Kafka, its services as separate processes."""
 
 import json
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +14,16 @@ REFERENCE = Path(__file__).parents[3] / "shared/data/pcaps/mercury_top_100_finge
 # What an event tells beyond what scan tells: where it comes from.
 ORIGIN = {"event_id", "type", "sensor", "run", "replayed", "community_id", "vlans", "vni"}
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("topics")]
 Start = Callable[..., Service]
 
 
 @pytest.fixture
-def prefix() -> str:
-    return f"e2e-{uuid.uuid4().hex[:8]}."
-
-
-@pytest.fixture
-def start(kafka_bootstrap: str, prefix: str, tmp_path: Path) -> Iterator[Start]:
+def topics(kafka_bootstrap: str, prefix: str) -> None:
     done = vermilion(
         "topics", "create", "-b", kafka_bootstrap, "--topic-prefix", prefix, "--partitions", "12"
     )
     assert done.returncode == 0, done.stderr
-    with ExitStack() as stack:
-
-        def begin(name: str, number: int = 0) -> Service:
-            service = Service(name, kafka_bootstrap, prefix, tmp_path, number)
-            stack.callback(service.kill)
-            return service
-
-        yield begin
 
 
 def scanned(capture: Path) -> list[dict[str, Any]]:
