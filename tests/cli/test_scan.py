@@ -16,7 +16,10 @@ from classify.databases import write as write_database
 from cli.command import COMMAND, told, vermilion
 from fingerprint.hellos import RECORDING
 
+from vermilion_fingerprint.protocols import all_forms
+
 DATA = Path(__file__).parent.parent / "data"
+CONTEXTS = {"tls", "tls_certificate", "http", "http_server", "ssh"}
 NOTES = json.loads(RECORDING.with_suffix(".json").read_text())
 
 
@@ -182,3 +185,76 @@ def test_interrupted_it_tells_what_it_knows(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert b"Traceback" not in err
     assert len(events(out.decode())) > 5
+
+
+def test_every_form_of_every_message() -> None:
+    names = ("tls12_openssl.pcap", "ssh_openssh.pcap", "http_get_post.pcap")
+    done = vermilion("scan", "-e", *(DATA / name for name in names))
+    forms = {form for event in events(done.stdout) for form in event["fingerprints"]}
+    assert forms == {*all_forms()}
+    contexts = {name: event[name] for event in events(done.stdout) for name in CONTEXTS if name in event}
+    assert contexts["http"]["host"] == "api.example.org"
+    assert contexts["ssh"]["protocol"].startswith("SSH-2.0-OpenSSH")
+    (certificate,) = contexts["tls_certificate"]["certificates"]
+    assert "www.example.com" in certificate["sans"]
+    assert contexts.keys() == CONTEXTS - {"http_server"}  # of the recorded responses none has a Via
+
+
+def test_types_choose_exactly() -> None:
+    done = vermilion("scan", "-e", "--types", "ja4, tcp_server/npf", DATA / "ipv6_curl.pcap")
+    assert [list(event["fingerprints"]) for event in events(done.stdout)] == [["tcp_server/npf"], ["ja4"]]
+    told(vermilion("scan", "--types", "ja5", DATA / "ipv6_curl.pcap"), 2, "no such type: ja5", "ja4")
+
+
+def test_in_words() -> None:
+    found = events(vermilion("scan", "-e", "-w", DATA / "tls12_openssl.pcap").stdout)
+    words = {name: value for event in found for name, value in event["readable"].items()}
+    assert words["tcp"]["options"][0] == {"maximum_segment_size": 1460}
+    assert words["tls"]["version"] == "TLS 1.2"
+    assert words["tls_server"]["selected_cipher_suite"] == "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"
+    assert words["tls_certificate"]["public_key"]["type"] == "ECPublicKey"
+
+
+def test_grouped_by_flow() -> None:
+    alone = events(vermilion("scan", "-a", "-e", "-w", RECORDING).stdout)
+    flows = events(vermilion("scan", "-a", "-e", "-w", "-g", RECORDING).stdout)
+    assert len(flows) == len({event["src_port"] for event in alone if "tcp" in event["fingerprints"]})
+    assert sum(len(flow["fingerprints"]) for flow in flows) == len(alone)
+    first = flows[0]
+    assert list(first)[:8] == [
+        "src_ip", "dst_ip", "src_port", "dst_port", "protocol", "event_start", "event_end", "fingerprints",
+    ]  # fmt: skip
+    assert first["event_start"] <= first["event_end"]
+    hello = next(part for part in first["fingerprints"] if "tls" in part)
+    assert hello["readable"]["version"] == "TLS 1.2"
+    assert hello["analysis"]["process"] == "Unknown"
+    assert first["tls"]["server_name"]
+
+
+def test_look_up() -> None:
+    """The database's line as it stands, key by key, as the peer's manual shows it."""
+    fingerprint = (
+        "(0301)(c014c01300390035002fc00ac00900380032000a001300050004)"
+        "((0000)(000a0006000400170018)(000b00020100)(0017)(ff01))"
+    )
+    entry = json.loads(vermilion("scan", "-l", fingerprint).stdout)
+    assert list(entry)[:6] == [
+        "str_repr", "first_seen", "last_seen", "max_implementation_date", "min_implementation_date",
+        "total_count",
+    ]  # fmt: skip
+    assert (entry["str_repr"], entry["first_seen"], entry["total_count"]) == (fingerprint, "2019-07-22", 2)
+    absent = vermilion("scan", "--lookup", "(0301)()()")
+    assert (absent.returncode, absent.stdout) == (0, "")
+    assert "no such fingerprint" in absent.stderr
+
+
+def test_key_log_is_taken_and_told_to_be_of_no_use_yet() -> None:
+    done = vermilion("scan", "-s", "/dev/null", DATA / "ipv6_curl.pcap")
+    assert done.returncode == 0
+    assert "nothing is decrypted yet" in done.stderr
+    assert done.stdout == vermilion("scan", DATA / "ipv6_curl.pcap").stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_no_room_for_the_output() -> None:
+    told(vermilion("scan", "-f", "/dev/full", RECORDING), 1, "/dev/full: cannot be written", "No space left")

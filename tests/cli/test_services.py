@@ -1,10 +1,15 @@
 """The commands that need a broker, without one, without topics, and with odd flags."""
 
+import json
+import os
+import signal
+import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from cli.command import told, vermilion
+from cli.command import COMMAND, told, vermilion
 from fingerprint.hellos import RECORDING
 
 NOWHERE = ("-b", "127.0.0.1:1")
@@ -82,3 +87,28 @@ def test_a_wrong_configuration_file(tmp_path: Path) -> None:
     config = tmp_path / "v.toml"
     config.write_text("batch_records = 'many'\n")
     told(vermilion("tail", VERMILION_CONFIG=str(config)), 1, "batch_records", str(config))
+
+
+@pytest.mark.kafka
+def test_capture_interrupted_ends_its_run_and_tells_what_is_acknowledged(
+    tmp_path: Path, kafka_bootstrap: str
+) -> None:
+    here = ("-b", kafka_bootstrap, "--topic-prefix", "interrupted.")
+    assert vermilion("topics", "create", *here, "--partitions", "3").returncode == 0
+    fifo = tmp_path / "endless.pcap"
+    os.mkfifo(fifo)
+    command = [*COMMAND, "capture", str(fifo), *here]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process, fifo.open("wb", buffering=0) as pipe:
+        pipe.write(RECORDING.read_bytes()[:200_000])
+        time.sleep(2)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    published, acknowledged = (line.decode() for line in errors.splitlines()[-2:])
+    count = int(published.split(" packets, ")[1].split(" published")[0])
+    assert count > 100
+    total = acknowledged.split()[0]
+    assert acknowledged == f"{total} of {total} records acknowledged"
+    done = vermilion("tail", "payloads", "--from", "beginning", "--limit", total, *here)
+    kinds = [json.loads(line)["kind"] for line in done.stdout.splitlines()]
+    assert (kinds.count("SEGMENT"), kinds.count("END_OF_RUN")) == (count, 3)

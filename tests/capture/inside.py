@@ -1,0 +1,74 @@
+"""What test_live.py runs in a network namespace of its own: traffic, and what an interface gives of it."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from cli.command import COMMAND
+from fingerprint.hellos import recorded
+
+from vermilion_capture.live import Interface
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+def wait_for_packet_socket(before: int) -> None:
+    deadline = time.monotonic() + 30
+    while len(Path("/proc/net/packet").read_text().splitlines()) <= before:
+        assert time.monotonic() < deadline, "no packet socket was opened"
+        time.sleep(0.05)
+
+
+def scan() -> None:
+    """A hello over loopback, seen by ``scan -c lo``; then Ctrl-C in the middle of another."""
+    ip("link", "set", "lo", "up")
+    sockets = len(Path("/proc/net/packet").read_text().splitlines())
+    with socket.create_server(("127.0.0.1", 4433)) as server:
+        command = [*COMMAND, "scan", "-e", "-c", "lo"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_for_packet_socket(sockets)
+        assert process.stdout is not None
+        with socket.create_connection(("127.0.0.1", 4433)) as client, server.accept()[0]:
+            client.sendall(recorded()[0])
+            # tcp, tcp_server, tls: told while the capture goes on
+            lines = [process.stdout.readline() for _ in range(3)]
+            with socket.create_connection(("127.0.0.1", 4433)) as other, server.accept()[0]:
+                other.sendall(recorded()[1][:-10])
+                time.sleep(0.5)
+                process.send_signal(signal.SIGINT)
+                rest, errors = process.communicate(timeout=30)
+        json.dump([process.returncode, errors.decode(), (b"".join(lines) + rest).decode()], sys.stdout)
+
+
+def tags() -> None:
+    """Tagged frames over a veth pair, whose tags the kernel takes out: what the interface gives."""
+    ip("link", "add", "one", "type", "veth", "peer", "name", "two")
+    for name in ("one", "two"):
+        ip("link", "set", name, "up")
+    interface = Interface("two")
+    sent = [
+        bytes(12) + b"\x81\x00\x20\x2a\x88\xb5" + b"customer" * 8,
+        bytes(12) + b"\x88\xa8\x00\x07\x81\x00\x00\x08\x88\xb5" + b"stacked" * 8,
+        bytes(12) + b"\x88\xb5" + b"untagged" * 8,
+    ]
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+        sender.bind(("one", 0))
+        threading.Timer(0.3, lambda: [sender.send(frame) for frame in sent]).start()
+        found = []
+        for frame in interface:
+            if frame is not None and b"\x88\xb5" in frame.data:
+                found.append((frame.data.hex(), frame.link_type, abs(time.time() - frame.time / 1e6) < 5))
+            if len(found) == len(sent):
+                break
+    json.dump([[frame.hex(), 1, True] for frame in sent] == [list(item) for item in found], sys.stdout)
+
+
+if __name__ == "__main__":
+    {"scan": scan, "tags": tags}[sys.argv[1]]()
