@@ -23,7 +23,7 @@ COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 
 	$(foreach name,build pipeline capture fingerprint classify,--no-emit-package vermilion-$(name)) --no-emit-package vermilion
 SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/buildtools/src/*/*.py)
 
-.PHONY: help setup build demo test lint kafka pins clean
+.PHONY: help setup build demo test lint kafka fuzz pins clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,9 +69,17 @@ lint: build ## ruff, mypy --strict, import-linter
 test: setup kafka lint ## every check and test, real Apache Kafka included
 	$(BIN)/python -m pytest
 
+.cache/fuzz-installed: .cache/setup requirements/fuzz.txt
+	$(UV) install --quiet --python $(BIN)/python --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
+fuzz: build .cache/fuzz-installed ## fuzz every parser for FUZZ_SECONDS (60) each, under sanitizers
+	PYTHONPATH=tests $(BIN)/python -m fuzz
+
 pins: .cache/uv-installed ## resolve the pins in requirements/ anew
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
+	$(COMPILE) requirements/fuzz.in -o requirements/fuzz.txt
 	$(COMPILE) cli/pyproject.toml --extra kafka requirements/build.in requirements/dev.in requirements/uv.in -o requirements/all.txt
 	$(COMPILE) libs/pipeline/pyproject.toml --extra kafka -c requirements/all.txt -o requirements/pipeline.txt
 	$(foreach name,capture fingerprint classify,$(COMPILE) services/$(name)/pyproject.toml --extra service -c requirements/all.txt -o requirements/$(name).txt;)

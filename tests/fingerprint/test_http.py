@@ -324,92 +324,6 @@ def exercise(stream: bytes, side: Side) -> None:
     assert matched or message is None
 
 
-@pytest.mark.parametrize(
-    ("fields", "body", "end"),
-    [
-        (b"", b"", 0),
-        (b"Content-Length: 0\r\n", b"", 0),
-        (b"content-LENGTH:5\r\n", b"", 5),
-        (b"Content-Length: 5, 5\r\nContent-Length: 5\r\n", b"", 5),
-        (b"Content-Length: 5\r\nContent-Length: 6\r\n", b"", None),
-        (b"Content-Length: -5\r\n", b"", None),
-        (b"Content-Length: +5\r\n", b"", None),
-        (b"Content-Length: 5x\r\n", b"", None),
-        (b"Content-Length:\r\n", b"", None),
-        (b"Content-Length: " + b"9" * 5000 + b"\r\n", b"", None),
-        (b"Content-Length: 999999999999999\r\n", b"", 999999999999999),
-        (b"Content-Length: 3\r\nTransfer-Encoding: gzip, Chunked\r\n", b"2\r\nab\r\n0\r\n\r\nGET", 12),
-        (b"Transfer-Encoding: chunked, gzip\r\n", b"", None),
-        (b"Transfer-Encoding: chunked\r\n", b"00\r\na: b\r\nc: d\r\n\r\n", 18),
-        (b"Transfer-Encoding: chunked\r\n", b"a;x=y\r\n0123456789\r\n0;z\r\n\r\n", 26),
-        (b"Transfer-Encoding: chunked\r\n", b"1 \nx\n0\n\n", 8),
-        (b"Transfer-Encoding: chunked\r\n", b"1\r\nxy\r\n0\r\n\r\n", None),
-        (b"Transfer-Encoding: chunked\r\n", b"1\r\nx\rx", None),
-        (b"Transfer-Encoding: chunked\r\n", b"0x1\r\nx\r\n0\r\n\r\n", None),
-        (b"Transfer-Encoding: chunked\r\n", b"\r\n", None),
-        (b"Transfer-Encoding: chunked\r\n", b"f" * 16 + b"\r\n", None),
-        (b"Transfer-Encoding: chunked\r\n", b"0\r\n" + b"a\n" * 1001, None),
-        (b"Transfer-Encoding: chunked\r\n", b"0;" + b"a" * 5000, None),
-    ],
-)
-@both
-def test_where_the_body_ends(side: Side, fields: bytes, body: bytes, end: int | None) -> None:
-    """RFC 9112 6.3 and 7.1; None: it cannot be known."""
-    start = b"POST / HTTP/1.1\r\n" if side is REQUEST else b"HTTP/1.1 200 OK\r\n"
-    head = start + fields + b"\r\n"
-    message = side.parse(Cursor(head + body))
-    # RFC 9112 6.3, eighth rule: a response without a length lasts until the connection closes.
-    known = -1 if end is None or (side is RESPONSE and not fields) else len(head) + end
-    assert behind(message, head + body) == known
-    assert behind(side.parse(Cursor(head)), head + body) == known
-    # Byte after byte, what is stepped over being gone:
-    message = side.parse(Cursor(head))
-    at, passed = 0, not message.followed_by
-    for size in range(len(head), len(head + body) + 1):
-        try:
-            while not passed and at >= 0:
-                count, passed = message.step_over(Cursor((head + body)[at:size]))
-                at = -1 if count < 0 else at + count
-        except NeedMore as more:
-            assert more.total > max(size - at, 0)
-    assert (at if passed and message.followed_by else -1) == known
-
-
-@both
-def test_chunked_in_http_1_0_is_no_framing(side: Side) -> None:
-    """RFC 9112 6.1."""
-    start = b"POST / HTTP/1.0\r\n" if side is REQUEST else b"HTTP/1.0 200 OK\r\n"
-    assert side.parse(Cursor(start + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")).followed_by == ()
-
-
-@pytest.mark.parametrize(
-    ("status", "body"), [("100", 0), ("199", 0), ("204", 0), ("304", 0), ("200", 9), ("500", 9)]
-)
-def test_responses_without_a_body(status: str, body: int) -> None:
-    head = f"HTTP/1.1 {status} x\r\nContent-Length: 9\r\n\r\n".encode()
-    assert behind(response(head), head) == len(head) + body
-
-
-def test_after_these_the_stream_is_not_http() -> None:
-    """RFC 9110 15.2.2 and 9.3.6."""
-    assert response(b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n").followed_by == ()
-    assert response(b"HTTP/1.1 200 Connection established\r\n\r\n").followed_by == ()
-    assert request(b"CONNECT h:1 HTTP/1.1\r\nContent-Length: 0\r\n\r\n").followed_by == ()
-
-
-def test_pipelined_with_bodies_and_a_line_too_many() -> None:
-    """RFC 9112 2.2: old clients send a CRLF after a body, which no length counts."""
-    stream = (
-        b"POST /1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc\r\n"
-        b"PUT /2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nGET\r\n0\r\n\r\nGET /3 HTTP/1.1\r\n\r\n"
-    )
-    assert [message.target for _, message in messages(stream)] == [b"/1", b"/2", b"/3"]
-    answers = (
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 204 N\r\n\r\n"
-    )
-    assert [message.status for _, message in messages(answers)] == [b"100", b"200", b"204"]
-
-
 def test_request_context() -> None:
     text = (
         b"GET /\xff\xc3\xa9 HTTP/1.1\r\nHost:h\r\nhost: \t last \r\nX-Forwarded-For: a, b\r\n"
@@ -495,3 +409,13 @@ def test_a_hostile_payload_costs_at_most_five_milliseconds(text: bytes) -> None:
         return time.process_time() - before
 
     assert min(cost() for _ in range(5)) < 0.005
+
+
+def test_an_empty_line_cut_in_its_middle_is_waited_for() -> None:
+    """RFC 9112 2.2."""
+    for function in (http.matches_request, http.parse_request):
+        with pytest.raises(NeedMore):
+            function(Cursor(b"\r"))
+    with pytest.raises(Malformed):
+        http.parse_request(Cursor(b"\r"), True)
+    assert http.parse_request(Cursor(b"\r\nGET / HTTP/1.1\r\n\r\n")).method == b"GET"

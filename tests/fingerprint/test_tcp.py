@@ -170,3 +170,9 @@ def test_readable() -> None:
             {"no_operation": ""}, {"window_scale": 7}, {"fe": "1234"}, {"multipath_tcp": ""},
         ],
     }  # fmt: skip
+
+
+def test_an_option_of_another_length_is_no_number() -> None:
+    """RFC 9293 3.2: MSS has four bytes in all."""
+    syn = tcp.Syn(4, 64, 1, 0, bytes.fromhex("02060102030403040102"), False)
+    assert syn.readable()["options"] == [{"maximum_segment_size": "01020304"}, {"window_scale": "0102"}]

@@ -261,7 +261,9 @@ cdef class FlowTable:
                 version, record["ttl"], record["ip_id"], record["window"], record["options"], acknowledges
             )
             name = "tcp_server" if acknowledges else "tcp"
-            event = self._event(flow, direction, name, direction.syns, time, syn, forms)
+            event = self._event(
+                flow, direction, name, direction.syns, record["seq"], time, syn, forms
+            )
             self.events.append(event)
             direction.syns += 1
         return 0
@@ -364,7 +366,8 @@ cdef class FlowTable:
         cdef Py_ssize_t begin = message.begin
         cdef str name = direction.protocol.name
         cdef dict event = self._event(
-            flow, direction, name, direction.messages, stream.time_at(begin), message, direction.protocol.forms
+            flow, direction, name, direction.messages, (stream.base + begin) & 0xFFFFFFFF,
+            stream.time_at(begin), message, direction.protocol.forms,
         )
         if context := message.context():
             event[name] = context
@@ -376,11 +379,13 @@ cdef class FlowTable:
         return 0
 
     cdef dict _event(
-        self, Flow flow, Direction direction, str name, int ordinal, long long time, message, dict forms
+        self, Flow flow, Direction direction, str name, int ordinal, long long seq, long long time,
+        message, dict forms,
     ):
         sensor, run, vlans, vni, transport = flow.path
         ends = (direction.src_ip, direction.dst_ip, direction.src_port, direction.dst_port, transport)
-        identity = repr((sensor, run, vlans, vni, ends, name, ordinal, time))
+        # The sequence number too: a capture may have no times.
+        identity = repr((sensor, run, vlans, vni, ends, name, ordinal, seq, time))
         family = AF_INET if len(direction.src_ip) == 4 else AF_INET6
         cdef dict event = {
             "event_id": blake2b(identity.encode(), digest_size=16).hexdigest(),

@@ -349,13 +349,16 @@ cdef tuple split_status_line(bytes line):
     return (version, status, reason) if known_status and is_version(version) else None
 
 
-cdef Py_ssize_t skip_empty_lines(Cursor stream) except -1:
+cdef Py_ssize_t skip_empty_lines(Cursor stream, bint final) except -1:
     """Step over empty lines; where the position is then."""
     cdef int i
     for i in range(MAX_EMPTY_LINES):
-        if peek(stream, stream.position, 1) == b"\n":
+        head = peek(stream, stream.position, 2)
+        if head == b"\r" and not final:
+            more(stream, 1, "CRLF")
+        if head[:1] == b"\n":
             stream.skip(1, "CRLF")
-        elif peek(stream, stream.position, 2) == b"\r\n":
+        elif head == b"\r\n":
             stream.skip(2, "CRLF")
     return stream.position
 
@@ -387,7 +390,7 @@ cdef bint may_begin_response(Cursor stream):
 
 def matches_request(Cursor stream not None) -> bool:
     """Whether the stream begins with a request-line. Raises NeedMore."""
-    skip_empty_lines(stream)
+    skip_empty_lines(stream, False)
     try:
         return may_begin_request(stream) and (
             split_request_line(start_line(stream, False, "request-line")) is not None
@@ -417,7 +420,7 @@ def parse_request(Cursor stream not None, bint final=False) -> Request:
     Raises NeedMore (never when ``final``) and Malformed.
     """
     cdef Request request = Request.__new__(Request)
-    cdef Py_ssize_t start = skip_empty_lines(stream)
+    cdef Py_ssize_t start = skip_empty_lines(stream, final)
     if not may_begin_request(stream):
         raise Malformed(start, "request-line", "no method, blank, request-target")
     words = split_request_line(start_line(stream, final, "request-line"))

@@ -26,7 +26,8 @@ cdef dict KINDS = {
     27: "quick_start_response", 28: "user_timeout", 29: "tcp_ao", 30: "multipath_tcp", 34: "fast_open_cookie",
     69: "encryption_negotiation",
 }
-cdef tuple NUMBERS = (MAXIMUM_SEGMENT_SIZE, WINDOW_SCALE)
+# RFC 9293 3.2 and RFC 7323 2.2: so many bytes of a number.
+cdef dict NUMBERS = {MAXIMUM_SEGMENT_SIZE: 2, WINDOW_SCALE: 1}
 
 
 cdef inline char* put_group(char* out, const unsigned char* source, Py_ssize_t count) noexcept:
@@ -126,5 +127,6 @@ cdef list named(bytes raw):
         if kind > NO_OPERATION:
             whole = skip_value(options)
         value = raw[at:options.position] if whole else b""
-        out.append({KINDS.get(kind, f"{kind:02x}"): int.from_bytes(value, "big") if kind in NUMBERS else value.hex()})
+        number = len(value) == NUMBERS.get(kind)  # of another length it is not what its RFC says
+        out.append({KINDS.get(kind, f"{kind:02x}"): int.from_bytes(value, "big") if number else value.hex()})
     return out
