@@ -39,6 +39,7 @@ def test_where_the_body_ends(side: Side, fields: bytes, body: bytes, end: int | 
     """RFC 9112 6.3 and 7.1; None: it cannot be known."""
     start = b"POST / HTTP/1.1\r\n" if side is REQUEST else b"HTTP/1.1 200 OK\r\n"
     head = start + fields + b"\r\n"
+    body = body or b"x" * min(end or 0, 20)
     message = side.parse(Cursor(head + body))
     # RFC 9112 6.3, eighth rule: a response without a length lasts until the connection closes.
     known = -1 if end is None or (side is RESPONSE and not fields) else len(head) + end
@@ -69,7 +70,7 @@ def test_chunked_in_http_1_0_is_no_framing(side: Side) -> None:
 )
 def test_responses_without_a_body(status: str, body: int) -> None:
     head = f"HTTP/1.1 {status} x\r\nContent-Length: 9\r\n\r\n".encode()
-    assert behind(response(head), head) == len(head) + body
+    assert behind(response(head), head + bytes(body)) == len(head) + body
 
 
 def test_after_these_the_stream_is_not_http() -> None:
@@ -90,3 +91,16 @@ def test_pipelined_with_bodies_and_a_line_too_many() -> None:
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 204 N\r\n\r\n"
     )
     assert [message.status for _, message in messages(answers)] == [b"100", b"200", b"204"]
+
+
+@pytest.mark.parametrize("field", [b"Content-Length: 1000\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_a_response_to_head_has_no_body(field: bytes) -> None:
+    """RFC 9112 6.3, first rule: it says how long the body would be."""
+    head = b"HTTP/1.1 200 OK\r\n" + field + b"\r\n"
+    answers = head * 3 + b"HTTP/1.1 204 No Content\r\n\r\n"
+    assert [message.status for _, message in messages(answers)] == [b"200"] * 3 + [b"204"]
+    for size in range(len(head), len(head) + 13):
+        with pytest.raises(NeedMore):
+            behind(response(head), answers[:size])
+    body = b"HTTP/2" + bytes(994)
+    assert field[:1] == b"T" or behind(response(head), head + body) == len(head + body)

@@ -294,6 +294,21 @@ cdef class Response(Message):
         """Another response."""
         return ("http_server",) if self._next >= 0 or self._chunks else ()
 
+    def step_over(self, Cursor stream not None):
+        """The response and its body; the latter not when another status-line stands in its place.
+
+        RFC 9112 6.3, first rule: a response to HEAD has no body, whatever its fields say, and one
+        direction does not tell what was asked.
+        """
+        cdef Cursor body = Cursor.__new__(Cursor, stream.data)
+        if self._chunks == AT_HEAD or (self._chunks == NOT_CHUNKED and self._next > self.end):
+            body.skip(self.end, "message-body")
+            if may_begin_response(body):
+                if body.available - body.position < STATUS_HEAD:
+                    more(body, 1, "message-body")
+                return self.end, True
+        return Message.step_over(self, stream)
+
     def context(self):
         """What the event tells beside the fingerprint, by the schema's HttpServerContext."""
         via, = self._values((b"via",))
