@@ -185,7 +185,7 @@ def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
         Incoming(i, None, record(1, b"\x16\3\1", ordinal=0, source=(b"\xc0\0\2\1", i))) for i in range(1000)
     ]
     counts = task.handle(batch).counts
-    assert counts["flows_evicted", "memory"] == 990
+    assert counts["flows_evicted", "flows"] == 990
     assert task.low_water() == 990
 
 
@@ -220,9 +220,34 @@ def test_a_hello_in_tiny_records_and_segments_is_found() -> None:
     assert not event["truncated"]
 
 
-def test_held_pieces_keep_what_came_first_and_are_kept_once() -> None:
-    assert in_order([(0, b"0"), (10, b"A" * 10), (8, b"b" * 5), (1, b"1234567")]) == b"01234567bb" + b"A" * 10
-    assert in_order([(0, b"0"), (5, b"AA"), (9, b"CC"), (3, b"bbbbbbbbbb"), (1, b"12")]) == b"012bbAAbbCCbb"
+@pytest.mark.parametrize(
+    ("pieces", "whole"),
+    [
+        # In order: what came first stays.
+        (((0, b"0123"), (2, b"xxxx")), b"0123xx"),
+        # The one that waits begins later: the lower one's bytes count, whichever came first.
+        (((0, b"0"), (5, b"BBBB"), (3, b"aaaa"), (1, b"12")), b"012aaaaBB"),
+        (((0, b"0"), (3, b"AAAA"), (5, b"bbbb"), (1, b"12")), b"012AAAAbb"),
+        # Within one that waits: dropped. Around one that waits: it takes its place.
+        (((0, b"0"), (3, b"AAAAAA"), (4, b"bb"), (1, b"12")), b"012AAAAAA"),
+        (((0, b"0"), (4, b"BB"), (3, b"aaaaaa"), (1, b"12")), b"012aaaaaa"),
+        (((0, b"0"), (3, b"BB"), (3, b"aaaa"), (1, b"12")), b"012aaaa"),
+        (((0, b"0"), (3, b"AAAA"), (3, b"bb"), (1, b"12")), b"012AAAA"),
+        # What closes the gap counts before what waits.
+        (((0, b"0"), (3, b"AAAA"), (1, b"bbbb")), b"0bbbbAA"),
+        # Three in a row, and one over two of them.
+        (((0, b"0"), (3, b"AA"), (5, b"BB"), (7, b"CC"), (4, b"dddd"), (1, b"12")), b"012AABBCC"),
+        # A part of a lower one goes when that is covered, and the covering one's bytes count.
+        (((0, b"0"), (4, b"AAA"), (6, b"BBB"), (3, b"ccccc"), (1, b"12")), b"012cccccB"),
+    ],
+)
+def test_overlaps_are_resolved_as_linux_does(pieces: tuple[tuple[int, bytes], ...], whole: bytes) -> None:
+    assert in_order(pieces, syn=-1) == whole
+    late = in_order([(seq + 1, data) for seq, data in pieces[1:]] + [(1, pieces[0][1])], syn=0)
+    assert len(late) == len(whole)
+
+
+def test_held_pieces_are_kept_once() -> None:
     task = fresh()
     again = numbered([record(0, flags=SYN), *[record(100, b"x" * 1000)] * 3000])
     assert task.handle([Incoming(i, None, item) for i, item in enumerate(again)]).counts == {}

@@ -198,8 +198,10 @@ cdef class FlowTable:
         self._take(flow, flow.low if up else flow.high, record, time)
         if flow.low.done and flow.high.done:
             self._forget(key, flow)
-        elif len(self._flows) > self._max_flows or self.held > self._max_held:
-            self._evict()
+        elif len(self._flows) > self._max_flows:
+            self._evict("flows")
+        elif self.held > self._max_held:
+            self._evict("bytes")
 
     cdef Flow _open(self, tuple key, long long offset, long long time, bint replayed):
         cdef Flow flow = Flow.__new__(Flow)
@@ -412,7 +414,13 @@ cdef class FlowTable:
         return event
 
     cdef bint _too_old(self, Flow flow, long long time):
-        return time - flow.last > self._idle or time - flow.started > self._life
+        if time - flow.last > self._idle:
+            self._count(("flows_timed_out", "idle"))
+        elif time - flow.started > self._life:
+            self._count(("flows_timed_out", "life"))
+        else:
+            return False
+        return True
 
     cdef int _drop_abandoned(self, long long offset) except -1:
         """Finish the flows of runs that have fallen silent.
@@ -467,9 +475,9 @@ cdef class FlowTable:
             del self._runs[flow.path[:2]]
         return 0
 
-    cdef int _evict(self) except -1:
+    cdef int _evict(self, str bound) except -1:
         """Drop the oldest flow of all, unfinished, for lack of memory."""
         key = next(iter(self._flows))
         self._forget(key, self._flows[key])
-        self._count(("flows_evicted", "memory"))
+        self._count(("flows_evicted", bound))
         return 0

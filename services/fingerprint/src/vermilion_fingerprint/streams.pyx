@@ -4,7 +4,7 @@ Bounded: bytes beyond ``limit`` after the first that is not stepped over are not
 than ``MAX_PENDING`` pieces wait for a gap to close.
 """
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 
 cdef Py_ssize_t MAX_PENDING = 4096
 # Each move of the base rebuilds what is here; segments in descending order must not cost its square.
@@ -18,8 +18,38 @@ cdef inline long long distance(long long a, long long b) noexcept:
     return <int>(<unsigned int>(a - b))
 
 
-def _offset(piece):
-    return piece[0]
+cdef class Piece:
+    """Bytes that wait for a gap to close: what arrived from ``offset`` to ``end``.
+
+    ``parts`` are the last of them, (bytes, time) of each segment: its first ones may be a lower
+    piece's. Segments that join without overlap are one piece, as they are to Linux.
+    """
+
+    def __init__(self, Py_ssize_t offset, bytes data, long long time):
+        self.offset = self.start = offset
+        self.end = offset + len(data)
+        self.parts = [(data, time)]
+
+    cdef Py_ssize_t cost(self):
+        return self.end - self.start + PIECE * len(self.parts)
+
+    cdef int cut(self, Py_ssize_t start) except -1:
+        """What lies before ``start`` is no longer its own."""
+        cdef Py_ssize_t length
+        while self.parts and self.start < start:
+            data, time = self.parts[0]
+            length = len(data)
+            if self.start + length > start:
+                self.parts[0] = (data[start - self.start:], time)
+                self.start = start
+            else:
+                del self.parts[0]
+                self.start += length
+        return 0
+
+
+def _offset(Piece piece):
+    return piece.offset
 
 
 cdef class Stream:
@@ -99,7 +129,7 @@ cdef class Stream:
 
     cdef bint overflowed(self):
         """Whether too many pieces wait for a gap to close."""
-        return len(self._pending) > MAX_PENDING
+        return self._parts > MAX_PENDING
 
     cdef bint has_gap(self):
         """Whether bytes wait behind a gap."""
@@ -122,42 +152,50 @@ cdef class Stream:
     cdef int _rebase(self, long long seq) except -1:
         """Begin at ``seq``, which is lower than the base: all that is here comes later now."""
         cdef Py_ssize_t shift = distance(self.base, seq), i
-        pieces = [(offset + shift, data, time) for offset, data, time in self._pending]
-        whole = self.head() if self._chunks else b""
+        whole = self.head()
         bounds = [*self._starts, self.length]
-        for i in range(len(self._starts)):
-            pieces.append((bounds[i] + shift, whole[bounds[i]:bounds[i + 1]], self._times[i]))
-        self._pending = []
-        self.held = 0
-        for offset, data, time in sorted(pieces, key=_offset):
-            if offset + len(data) > 0:  # what lies before the new base is cut off
-                self._pending.append((max(offset, 0), data[max(-offset, 0):], time))
-                self.held += len(data) + PIECE
+        in_order = [
+            Piece(bounds[i], whole[bounds[i]:bounds[i + 1]], self._times[i])
+            for i in range(len(self._starts))
+        ]
+        self._shift(in_order + self._pending, shift)
         self._end += shift
         self._chunks = []
         self._starts = []
         self._times = []
         self.length = 0
+        self.held = self._waiting
         self.base = seq & 0xFFFFFFFF
+        return 0
+
+    cdef int _shift(self, list pieces, Py_ssize_t shift) except -1:
+        """Keep ``pieces``, ``shift`` bytes later, as those that wait; what is then before 0 is cut off."""
+        cdef Piece piece
+        self._pending = []
+        self._waiting = self._parts = 0
+        for piece in pieces:
+            piece.end += shift
+            piece.start += shift
+            piece.offset = max(piece.offset + shift, 0)
+            piece.cut(0)
+            if piece.end > 0:
+                self._pending.append(piece)
+                self._waiting += piece.cost()
+                self._parts += len(piece.parts)
         return 0
 
     cdef int step_over(self, Py_ssize_t count) except -1:
         """Forget the first ``count`` bytes, though they may not be here: the stream begins behind them."""
         cdef Py_ssize_t at, start
         cdef bytes rest = self.head()[count:]
-        cdef list waiting = self._pending
         self.anchored = True
         at = bisect_right(self._starts, count) - 1 if rest else len(self._starts)
         self._starts = [max(start - count, 0) for start in self._starts[at:]]
         self._times = self._times[at:]
         self._chunks = [rest] if rest else []
         self.length = len(rest)
-        self.held = len(rest) + PIECE * len(self._starts)
-        self._pending = []
-        for offset, data, time in waiting:
-            if offset - count + <Py_ssize_t>len(data) > 0:
-                self._pending.append((max(offset - count, 0), data[max(count - offset, 0):], time))
-                self.held += len(self._pending[-1][1]) + PIECE
+        self._shift(self._pending, -count)
+        self.held = len(rest) + PIECE * len(self._starts) + self._waiting
         self.base = (self.base + count) & 0xFFFFFFFF
         self._end -= count
         self._drain()
@@ -172,38 +210,69 @@ cdef class Stream:
         return 0
 
     cdef int _hold(self, Py_ssize_t offset, bytes payload, long long time) except -1:
-        """Keep a piece that waits for a gap to close; of bytes already held, those that came first."""
-        cdef Py_ssize_t at = bisect_right(self._pending, offset, key=_offset), end
-        cdef list fresh = []
+        """Keep a piece that waits for a gap to close, overlaps resolved as Linux does.
+
+        A piece that lies within another is dropped, whichever came first; of two that overlap in part
+        the lower one's bytes count. What has been in order once stays, and what closes the gap counts
+        before what waits. A test compares this with the kernel's own answers.
+        """
+        cdef Py_ssize_t at = bisect_right(self._pending, offset, key=_offset), stop = at
+        cdef Piece fresh = Piece(offset, payload, time), left = None, right
+        cdef Py_ssize_t end = fresh.end
         if at > 0:
-            end = self._pending[at - 1][0] + len(self._pending[at - 1][1])
-            if end > offset:
-                payload = payload[end - offset:]
-                offset = end
-        while payload:
-            end = self._pending[at][0] if at < len(self._pending) else offset + len(payload)
-            if end > offset:
-                fresh.append((offset, payload[:end - offset], time))
-            if at >= len(self._pending):
-                break
-            end += len(self._pending[at][1])
-            payload = payload[end - offset:]
-            offset = end
+            left = self._pending[at - 1]
+            if left.end >= end:
+                return 0
+            if left.offset == offset:
+                at -= 1
+                left = self._pending[at - 1] if at > 0 else None
+        if left is not None and left.end == offset:
+            left.parts.append((payload, time))
+            left.end = end
+            self._count_waiting(fresh, 1)
+            fresh = None
+        elif left is not None:
+            fresh.cut(left.end)
+        while stop < len(self._pending) and (<Piece>self._pending[stop]).end <= end:
+            stop += 1
+        for right in self._pending[at:stop]:
+            self._count_waiting(right, -1)
+        if fresh is None:
+            del self._pending[at:stop]
+        else:
+            self._count_waiting(fresh, 1)
+            self._pending[at:stop] = [fresh]
             at += 1
-        for piece in fresh:
-            insort(self._pending, piece, key=_offset)
-            self.held += len(piece[1]) + PIECE
+        self._cut_behind(at)
+        return 0
+
+    cdef int _count_waiting(self, Piece piece, int sign) except -1:
+        self._waiting += sign * piece.cost()
+        self.held += sign * piece.cost()
+        self._parts += sign * <Py_ssize_t>len(piece.parts)
+        return 0
+
+    cdef int _cut_behind(self, Py_ssize_t at) except -1:
+        """The first bytes of the piece at ``at`` are the one's before it, as far as that reaches."""
+        cdef Piece left, right
+        if 0 < at < len(self._pending):
+            left, right = self._pending[at - 1], self._pending[at]
+            self._count_waiting(right, -1)
+            right.cut(left.end)
+            self._count_waiting(right, 1)
         return 0
 
     cdef int _drain(self) except -1:
+        cdef Piece piece
         cdef Py_ssize_t taken = 0
-        for offset, payload, time in self._pending:
-            if offset > self.length:
+        for piece in self._pending:
+            if piece.start > self.length:
                 break
             taken += 1
-            self.held -= len(payload) + PIECE
-            if offset + len(payload) > self.length:
-                self._append(payload[self.length - offset:], time)
+            self._count_waiting(piece, -1)
+            piece.cut(self.length)
+            for data, time in piece.parts:
+                self._append(data, time)
         if taken:
             del self._pending[:taken]
         return 0
