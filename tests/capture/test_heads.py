@@ -14,13 +14,13 @@ from vermilion_capture.packet import Segment, segment
 from vermilion_capture.source import FileSource
 
 
-def seg(seq: int, data: bytes = b"", flags: str = "A", *, back: bool = False) -> Segment:
+def seg(seq: int, data: bytes = b"", flags: str = "A", *, back: bool = False, ack: int = 0) -> Segment:
     ends: dict[str, Any] = {"src": "192.0.2.1", "dst": "192.0.2.2"}
     ports: dict[str, Any] = {"sport": 1000, "dport": 443}
     if back:
         ends = {"src": ends["dst"], "dst": ends["src"]}
         ports = {"sport": 443, "dport": 1000}
-    found = segment(bytes(ETHER / IP(**ends) / TCP(seq=seq, flags=flags, **ports) / Raw(data)))
+    found = segment(bytes(ETHER / IP(**ends) / TCP(seq=seq, ack=ack, flags=flags, **ports) / Raw(data)))
     assert isinstance(found, Segment)
     return found
 
@@ -116,3 +116,26 @@ def test_a_source_marks_time_and_its_end_also_when_the_file_breaks(tmp_path: Pat
         kinds.extend(item.record["kind"] for item in broken)
     assert kinds == ["SEGMENT", "END_OF_RUN"]
     assert broken.run != source.run
+
+
+def test_a_flow_that_was_quiet_or_is_old_begins_anew() -> None:
+    """As the reader closes it: requests each minute on one connection are all seen."""
+    heads = FlowHeads()
+    minute = 60_000_000
+    assert [heads.keep(seg(1, b"x"), time) for time in (0, minute, 2 * minute + 1)] == [
+        Kept(0, b"x", 0), Kept(1, b"x", 0), Kept(0, b"x", 0),
+    ]  # fmt: skip
+    lasting = FlowHeads()
+    ordinals = [kept.ordinal for i in range(25) if (kept := lasting.keep(seg(1, b"x"), i * minute // 2))]
+    assert ordinals == [*range(21), *range(4)]
+
+
+def test_a_syn_of_a_side_unseen_opens_another_connection_unless_it_is_answered() -> None:
+    heads = FlowHeads()
+    old = seg(5000, b"old", back=True)
+    assert heads.keep(old) == Kept(0, b"old", 0)
+    assert heads.keep(seg(100, b"", "S")) == Kept(0, b"", 0)
+    overtaken = FlowHeads()
+    answer = seg(5000, b"", "SA", back=True, ack=101)
+    assert overtaken.keep(answer) == Kept(0, b"", 0)
+    assert overtaken.keep(seg(100, b"", "S")) == Kept(1, b"", 0)

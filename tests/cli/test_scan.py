@@ -160,13 +160,13 @@ def test_knowledge_not_fetched(tmp_path: Path) -> None:
 def test_a_reader_that_has_enough() -> None:
     command = " ".join(COMMAND)
     done = subprocess.run(
-        ["/bin/bash", "-c", f"{command} scan {RECORDING} | head -1"],
+        ["/bin/bash", "-c", f"{command} scan {RECORDING} | head -1; exit ${{PIPESTATUS[0]}}"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert len(done.stdout.splitlines()) == 1
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_interrupted_it_tells_what_it_knows(tmp_path: Path) -> None:
@@ -220,6 +220,8 @@ def test_grouped_by_flow() -> None:
     flows = events(vermilion("scan", "-a", "-e", "-w", "-g", RECORDING).stdout)
     assert len(flows) == len({event["src_port"] for event in alone if "tcp" in event["fingerprints"]})
     assert sum(len(flow["fingerprints"]) for flow in flows) == len(alone)
+    twice = events(vermilion("scan", "-e", "-g", RECORDING, RECORDING).stdout)
+    assert len(twice) == 2 * len(flows)
     first = flows[0]
     assert list(first)[:8] == [
         "src_ip", "dst_ip", "src_port", "dst_port", "protocol", "event_start", "event_end", "fingerprints",

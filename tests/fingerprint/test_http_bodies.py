@@ -1,7 +1,7 @@
 """Where an HTTP/1.x message's body ends, and with it where the next message may begin."""
 
 import pytest
-from fingerprint.test_http import REQUEST, RESPONSE, Side, behind, both, messages, request, response
+from fingerprint.test_http import REQUEST, Side, behind, both, messages, request, response
 
 from vermilion_fingerprint.cursor import Cursor, NeedMore
 
@@ -41,8 +41,9 @@ def test_where_the_body_ends(side: Side, fields: bytes, body: bytes, end: int | 
     head = start + fields + b"\r\n"
     body = body or b"x" * min(end or 0, 20)
     message = side.parse(Cursor(head + body))
-    # RFC 9112 6.3, eighth rule: a response without a length lasts until the connection closes.
-    known = -1 if end is None or (side is RESPONSE and not fields) else len(head) + end
+    # RFC 9112 6.3, eighth rule: a response without a length lasts until the connection closes, unless
+    # it is a tunnel's, which may begin at once.
+    known = -1 if end is None else len(head) + end
     assert behind(message, head + body) == known
     assert behind(side.parse(Cursor(head)), head + body) == known
     # Byte after byte, what is stepped over being gone:
@@ -76,8 +77,6 @@ def test_responses_without_a_body(status: str, body: int) -> None:
 def test_after_these_the_stream_is_not_http() -> None:
     """RFC 9110 15.2.2 and 9.3.6."""
     assert response(b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n").followed_by == ()
-    assert response(b"HTTP/1.1 200 Connection established\r\n\r\n").followed_by == ()
-    assert request(b"CONNECT h:1 HTTP/1.1\r\nContent-Length: 0\r\n\r\n").followed_by == ()
 
 
 def test_pipelined_with_bodies_and_a_line_too_many() -> None:
@@ -104,3 +103,29 @@ def test_a_response_to_head_has_no_body(field: bytes) -> None:
             behind(response(head), answers[:size])
     body = b"HTTP/2" + bytes(994)
     assert field[:1] == b"T" or behind(response(head), head + body) == len(head + body)
+
+
+def test_a_chunked_body_cut_anywhere_is_passed() -> None:
+    """RFC 9112 7.1: byte after byte, with what is passed gone, as the flow does it."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b"5\r\nhello\r\n3;x=y\r\nyou\r\n0\r\nTrailer: t\r\n\r\n"
+    for cut in range(len(head), len(head + body) + 1):
+        message, at, passed = response(head), 0, False
+        for end in (cut, len(head + body)):
+            try:
+                while not passed:
+                    count, passed = message.step_over(Cursor((head + body)[at:end]))
+                    assert count >= 0
+                    at += count
+            except NeedMore:
+                assert end == cut
+        assert (passed, at) == (True, len(head + body))
+
+
+def test_what_may_be_in_a_tunnel() -> None:
+    """RFC 9110 9.3.6."""
+    asked = request(b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert asked.followed_by == ("tls", "http", "ssh")
+    assert asked.step_over(Cursor(b"")) == (asked.end, True)
+    assert "tls_server" in response(b"HTTP/1.1 200 Connection established\r\n\r\n").followed_by
+    assert response(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n").followed_by == ()

@@ -36,7 +36,9 @@ class Flows:
             if name not in _KNOWN:
                 flow.setdefault(name, {}).update(context)
 
-    def lines(self) -> Iterator[bytes]:
-        """The flows, as JSON lines."""
-        for flow in self._flows.values():
-            yield orjson.dumps(flow, option=orjson.OPT_APPEND_NEWLINE)
+    def take(self, before: float) -> Iterator[bytes]:
+        """The flows that began before, as JSON lines; they are forgotten."""
+        for key, flow in list(self._flows.items()):
+            if flow["event_start"] < before:
+                del self._flows[key]
+                yield orjson.dumps(flow, option=orjson.OPT_APPEND_NEWLINE)

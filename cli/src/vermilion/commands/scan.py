@@ -2,9 +2,10 @@
 
 import sys
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 from socket import gethostname
-from typing import IO, TYPE_CHECKING, Annotated, Self
+from typing import IO, TYPE_CHECKING, Annotated, NoReturn, Self
 
 import typer
 
@@ -13,11 +14,16 @@ from vermilion.commands.progress import bytes_read
 from vermilion.errors import CommandFailed
 from vermilion.events import line_of, scan_json
 from vermilion.grouping import Flows
-from vermilion.interrupts import interrupts
+from vermilion.interrupts import enough, interrupts
 
 if TYPE_CHECKING:
     from vermilion_capture.live import Interface
     from vermilion_pipeline.records import Classification
+
+
+# Of a capture that does not end, a flow is told when it began so long ago; looked at so often.
+_GROUP_SECONDS = 150.0
+_SWEEP_SECONDS = 15.0
 
 
 def scan(
@@ -88,7 +94,7 @@ def scan(
     if keylog is not None:
         typer.echo(f"vermilion: warning: -s {keylog}: nothing is decrypted yet; the rest is told", err=True)
     knowledge = None
-    if analysis or num_procs or fp_db:
+    if analysis:
         from vermilion_classify.knowledge import load
         from vermilion_classify.sources import sources
 
@@ -112,6 +118,7 @@ def scan(
                 with interrupts(source.stop):
                     for event in events(source, stage, knowledge, num_procs, progress):
                         sink.write(event)
+                sink.finish()
             except CaptureError as error:
                 failed += 1
                 sink.flush()
@@ -161,6 +168,7 @@ class Sink:
         self._name = "standard output" if path is None else str(path)
         self._live = live
         self._flows = Flows() if group else None
+        self._swept = 0.0
         try:
             self._file: IO[bytes] = sys.stdout.buffer if path is None else path.open("wb")
         except OSError as error:
@@ -170,16 +178,25 @@ class Sink:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._flows is not None and (kind is None or issubclass(kind, KeyboardInterrupt)):
-            for line in self._flows.lines():
-                self._write(line)
-        if kind is None or not issubclass(kind, BrokenPipeError | CommandFailed):
+        if kind is None or not issubclass(kind, typer.Exit | CommandFailed):
+            self.finish()
             self.flush()
+
+    def finish(self, before: float = inf) -> None:
+        """Write the flows that began before, and forget them. Raises CommandFailed."""
+        if self._flows is not None:
+            for line in self._flows.take(before):
+                self._write(line)
 
     def write(self, event: "Classification") -> None:
         """Write or gather one event. Raises CommandFailed."""
         if self._flows is not None:
-            self._flows.add(line_of(event))
+            line = line_of(event)
+            self._flows.add(line)
+            if self._live and line["event_start"] > self._swept + _SWEEP_SECONDS:
+                self._swept = line["event_start"]
+                self.finish(self._swept - _GROUP_SECONDS)
+                self.flush()
             return
         self._write(scan_json(event))
         if self._live:
@@ -188,16 +205,17 @@ class Sink:
     def _write(self, line: bytes) -> None:
         try:
             self._file.write(line)
-        except BrokenPipeError:
-            raise
         except OSError as error:
-            raise CommandFailed(f"{self._name}: cannot be written: {error.strerror}") from None
+            self._failed(error)
 
     def flush(self) -> None:
         """Let go of what is buffered. Raises CommandFailed."""
         try:
             self._file.flush()
-        except BrokenPipeError:
-            raise
         except OSError as error:
-            raise CommandFailed(f"{self._name}: cannot be written: {error.strerror}") from None
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> NoReturn:
+        if isinstance(error, BrokenPipeError):
+            enough()
+        raise CommandFailed(f"{self._name}: cannot be written: {error.strerror}") from None

@@ -11,6 +11,7 @@ import typer
 
 from vermilion.commands.options import Kafka, Prefix, Servers, settings
 from vermilion.events import ROW_HEAD, payload_json, printable, row, tail_json
+from vermilion.interrupts import enough
 from vermilion_pipeline.codec import Codec, DecodeError
 from vermilion_pipeline.ports import Broker, Message
 from vermilion_pipeline.topics import BY_NAME, Topic
@@ -61,8 +62,11 @@ def tail(
         broker, chosen.full_name(config.topic_prefix), beginning=start is From.BEGINNING, quiet_for=quiet_for
     )
     for count, message in enumerate(messages, 1):
-        sys.stdout.buffer.write(show(message))
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(show(message))
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            enough()
         if count == limit:
             break
 

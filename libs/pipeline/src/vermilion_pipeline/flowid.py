@@ -7,6 +7,11 @@ from base64 import b64encode
 from hashlib import sha1
 from struct import Struct
 
+# A flow that is quiet for so long, or lasts so long, is another one from then on: the source counts its
+# records anew, and the reader closes the first. Microseconds of packet time.
+FLOW_IDLE = 60_000_000
+FLOW_LIFE = 600_000_000
+
 _TAIL = Struct(">BBHH")
 
 

@@ -13,6 +13,7 @@ _COUNTED = {
     "streams_not_recognised": ("Directions of flows that begin like no known protocol", []),
     "segments_of_finished_flows": ("Segments of flows that were done or forgotten", []),
     "gaps_given_up": ("Directions closed with a piece missing, by what bound", ["bound"]),
+    "windows_full": ("Messages that were longer than the 64 KiB that are kept", []),
     "flows_timed_out": ("Flows closed for their age, by what bound", ["bound"]),
     "flows_evicted": ("Unfinished flows dropped for lack of memory, by what bound", ["bound"]),
     "runs_abandoned": ("Runs that fell silent without an end mark; their flows were finished", []),

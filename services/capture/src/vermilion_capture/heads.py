@@ -8,6 +8,7 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from vermilion_capture.packet import Segment
+from vermilion_pipeline.flowid import FLOW_IDLE, FLOW_LIFE
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 DEPTH = 16 * 1024
@@ -32,10 +33,12 @@ class _Side:
 
 
 class _Flow:
-    __slots__ = ("ordinal", "sides")
+    __slots__ = ("called", "last", "ordinal", "sides", "started")
 
-    def __init__(self) -> None:
+    def __init__(self, time: int) -> None:
+        self.started = self.last = time
         self.ordinal = 0
+        self.called: int | None = None  # the SYN's sequence number, as the SYN/ACK acknowledges it
         self.sides: dict[bool, _Side] = {}
 
 
@@ -52,20 +55,28 @@ class FlowHeads:
         self._flows: OrderedDict[tuple[object, ...], _Flow] = OrderedDict()
         self.evicted = 0
 
-    def keep(self, segment: Segment) -> Kept | None:
-        """What to publish of ``segment``; None when all of it lies beyond the flow's head."""
+    def keep(self, segment: Segment, time: int = 0) -> Kept | None:
+        """What to publish of a segment seen at ``time``; None when all of it lies beyond the flow's head."""
         source, target = (segment.src_ip, segment.src_port), (segment.dst_ip, segment.dst_port)
         up = source <= target
         key = (segment.vlans, source, target) if up else (segment.vlans, target, source)
         flow = self._flows.get(key)
         opens = segment.flags & (SYN | ACK) == SYN
         first = segment.seq + (segment.flags & SYN != 0) & 0xFFFFFFFF
-        if flow is None or (opens and self._is_new(flow.sides.get(up), first)):
-            flow = self._flows[key] = _Flow()
+        if (
+            flow is None
+            or time - flow.last > FLOW_IDLE
+            or time - flow.started > FLOW_LIFE
+            or (opens and self._is_new(flow, up, first))
+        ):
+            flow = self._flows[key] = _Flow(time)
             if len(self._flows) > self._limit:
                 self._flows.popitem(last=False)
                 self.evicted += 1
         self._flows.move_to_end(key)
+        flow.last = max(flow.last, time)
+        if segment.flags & (SYN | ACK) == SYN | ACK:
+            flow.called = segment.ack
         side = flow.sides.get(up)
         if side is None:
             side = flow.sides[up] = _Side(first)
@@ -96,13 +107,16 @@ class FlowHeads:
                 return payload, missing
         return (b"", segment.size) if closes else (b"", None)
 
-    def _is_new(self, side: _Side | None, first: int) -> bool:
-        """Whether a SYN opens another connection than the one whose data began at ``side.base``.
+    def _is_new(self, flow: _Flow, up: bool, first: int) -> bool:
+        """Whether a SYN, behind which data begins at ``first``, opens another connection than ``flow``.
 
         A retransmitted SYN has the same number; one that arrives after its data has a lower, near
-        one.
+        one. Of a side that has said nothing the other's SYN/ACK tells whom it answers.
         """
-        return side is not None and not 0 <= _distance(side.base, first) < (self._depth or DEPTH)
+        side = flow.sides.get(up)
+        if side is None:
+            return flow.called != first
+        return not 0 <= _distance(side.base, first) < (self._depth or DEPTH)
 
 
 def _distance(a: int, b: int) -> int:

@@ -254,6 +254,8 @@ cdef object tcp(bytes frame, Py_ssize_t at, Py_ssize_t end, Ip* ip, tuple vlans)
     start = here + header
     if header < 20 or start > ip.end:
         return BAD
+    if start > end and p[here + 13] & SYN:
+        return CUT  # half of the options would be somebody else's fingerprint
     if not (p[here + 13] & (FIN | SYN | RST)) and start == ip.end:
         return None
     found = Segment.__new__(Segment)

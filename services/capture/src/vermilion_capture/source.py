@@ -120,7 +120,7 @@ class Source:
             raise broken
 
     def _item(self, frame: Frame, found: Segment) -> Item | None:
-        kept = self._heads.keep(found)
+        kept = self._heads.keep(found, frame.time)
         if kept is None:
             self.counts["beyond_head"] += 1
             return None

@@ -64,7 +64,7 @@ class Chain:
     followed_by: ClassVar[tuple[str, ...]] = ()
     """Nothing: the rest of the handshake tells no more."""
 
-    def step_over(self, stream: Cursor) -> tuple[int, bool]:
+    def step_over(self, stream: Cursor, final: bool = False) -> tuple[int, bool]:
         """Nothing is sought behind it."""
         return -1, True
 

@@ -15,11 +15,12 @@ from vermilion_fingerprint.payloads import check
 from vermilion_fingerprint.protocols import CLIENT, SERVER
 from vermilion_fingerprint.streams cimport Stream
 from vermilion_fingerprint.tcp import Syn
-from vermilion_pipeline.flowid import community_id
+from vermilion_pipeline.flowid import FLOW_IDLE, FLOW_LIFE, community_id
 
 cdef enum:
     FIN = 1
     SYN = 2
+    RST = 4
     ACK = 16
     # A stream whose SYN was not seen may begin earlier than its first segment to arrive; so long
     # its head may turn out to be another one.
@@ -29,6 +30,8 @@ cdef enum:
     MAX_MESSAGES = 256
     # A body that reaches further than sequence numbers can be told apart is not waited for.
     MAX_STEP = 1 << 30
+    # A reset connection is over; segments sent before may still be on their way, or it was forged.
+    RESET_IDLE = 2_000_000
     CHECK_EVERY = 4096
     # Bytes that may be looked at again: a direction has so many to begin with, and more with each of
     # its segments. A message in thousands of tiny records, which asks for little each time, must
@@ -47,7 +50,7 @@ class Limits:
     """
 
     def __init__(
-        self, head=1 << 16, idle=60_000_000, life=600_000_000, flows=100_000, held=1 << 28, span=1_000_000
+        self, head=1 << 16, idle=FLOW_IDLE, life=FLOW_LIFE, flows=100_000, held=1 << 28, span=1_000_000
     ):
         self.span = span
         self.head = head
@@ -83,6 +86,13 @@ cdef class Direction:
         self.src_ip, self.src_port = source[:len(source) - 2], int.from_bytes(source[len(source) - 2:], "big")
         self.dst_ip, self.dst_port = target[:len(target) - 2], int.from_bytes(target[len(target) - 2:], "big")
 
+    cdef int wait(self, Py_ssize_t needed) except -1:
+        """Try again when so many bytes are here; they will all be looked at again."""
+        self.tries += 1
+        self.needed = needed
+        self.credit -= self.stream.length
+        return 0
+
     cdef bint settled(self):
         """Whether the stream's first byte is certain."""
         return (
@@ -95,7 +105,7 @@ cdef class Direction:
 cdef class Flow:
     cdef long long first_offset, started, last
     cdef tuple path  # sensor, run, VLANs, VNI, transport: its identity beside its end points
-    cdef bint replayed
+    cdef bint replayed, reset
     cdef Direction low, high
 
     cdef str side(self, Direction direction):
@@ -224,6 +234,9 @@ cdef class FlowTable:
         cdef long long base = stream.base
         if flags & SYN:
             self._syn(flow, direction, record, time)
+        if flags & RST:
+            flow.reset = True
+            payload = b""  # RFC 9293 3.5.2: it may say why, to people
         if direction.done:
             return 0
         self.held -= stream.held
@@ -243,9 +256,9 @@ cdef class FlowTable:
         if stream.overflowed():
             self._count(("gaps_given_up", "pieces"))
             self._advance(flow, direction, True)
-        elif stream.ended():
-            self._advance(flow, direction, True)
-        elif stream.length >= direction.needed and direction.credit >= stream.length:
+        elif stream.ended() or (stream.length >= direction.needed and direction.credit >= stream.length):
+            if stream.full():
+                self._count(("windows_full",))
             self._advance(flow, direction, False)
         return 0
 
@@ -270,34 +283,33 @@ cdef class FlowTable:
             direction.syns += 1
         return 0
 
-    cdef int _advance(self, Flow flow, Direction direction, bint final) except -1:
-        """Recognise and parse what is there; ``final``: nothing will follow in this direction."""
+    cdef int _advance(self, Flow flow, Direction direction, bint forced) except -1:
+        """Recognise and parse what is there; ``forced``: nothing more will come in this direction."""
         cdef bytes data
+        cdef bint final
         while not direction.done:
-            if direction.told is not None and not self._step_over(direction, final):
+            if direction.told is not None and not self._step_over(direction, forced):
                 return 0
             data = direction.stream.head()
             if not data:  # nothing of another message is here
-                if final or direction.stream.ended():
+                if forced or direction.stream.ended():
                     self._done(direction)
                 return 0
-            direction.credit -= len(data)
+            final = forced or direction.stream.ended()
             if direction.protocol is None and not self._recognise(flow, direction, data, final):
                 return 0
             try:
                 message = direction.protocol.parse(Cursor(data), final)
             except NeedMore as more:
-                direction.tries += 1
-                direction.needed = more.total
+                direction.wait(more.total)
                 return 0
             except Malformed as bad:
                 if final or direction.settled():
                     self._count(("parse_errors", direction.protocol.name, bad.field))
                     self._done(direction)
                 else:
-                    direction.tries += 1
                     direction.protocol = None
-                    direction.needed = len(data) + 1
+                    direction.wait(len(data) + 1)
                 return 0
             if direction.protocol.forms:
                 self._emit(flow, direction, message)
@@ -310,17 +322,18 @@ cdef class FlowTable:
                 self._done(direction)
         return 0
 
-    cdef bint _step_over(self, Direction direction, bint final) except -1:
+    cdef bint _step_over(self, Direction direction, bint forced) except -1:
         """Go on behind a message; whether the next may begin here."""
         cdef Stream stream = direction.stream
         cdef Py_ssize_t count
         passed = False
         while not passed:
             try:
-                count, passed = direction.told.step_over(Cursor(stream.head()))
+                final = forced or stream.ended()
+                count, passed = direction.told.step_over(Cursor(stream.head()), final)
             except NeedMore as more:
                 direction.needed = more.total
-                if final or stream.ended():
+                if forced or stream.ended():
                     self._done(direction)
                 return False
             if not 0 <= count <= MAX_STEP:
@@ -330,7 +343,7 @@ cdef class FlowTable:
             stream.step_over(count)
             self.held += stream.held
             direction.needed = 0
-            if stream.length == 0 and not passed and not stream.ended() and not final:
+            if stream.length == 0 and not passed and not stream.ended() and not forced:
                 return False
         direction.told = None
         return True
@@ -352,8 +365,7 @@ cdef class FlowTable:
                 self._count(("streams_not_recognised",))
             self._done(direction)
         else:
-            direction.tries += 1
-            direction.needed = max(needed, len(data) + 1)
+            direction.wait(max(needed, len(data) + 1))
         return False
 
     cdef int _done(self, Direction direction) except -1:
@@ -414,7 +426,9 @@ cdef class FlowTable:
         return event
 
     cdef bint _too_old(self, Flow flow, long long time):
-        if time - flow.last > self._idle:
+        if flow.reset and time - flow.last > RESET_IDLE:
+            self._count(("flows_timed_out", "reset"))
+        elif time - flow.last > self._idle:
             self._count(("flows_timed_out", "idle"))
         elif time - flow.started > self._life:
             self._count(("flows_timed_out", "life"))
@@ -458,10 +472,10 @@ cdef class FlowTable:
         """Emit what is unfinished as far as it goes, and forget the flow."""
         cdef Direction direction
         for direction in (flow.low, flow.high):
+            if not direction.done and direction.stream.has_gap():
+                self._count(("gaps_given_up", "age"))
             if direction.done or direction.stream.length == 0:
                 continue
-            if direction.stream.has_gap():
-                self._count(("gaps_given_up", "age"))
             self._advance(flow, direction, True)
         self._forget(key, flow)
         return 0

@@ -14,6 +14,7 @@ from vermilion_fingerprint.cursor cimport Cursor
 from vermilion_fingerprint import http_fields as known
 from vermilion_fingerprint.cursor import Malformed, NeedMore
 from vermilion_fingerprint.http_forms import hex_groups, mercury_fields, pmercury_fields, text, word_groups
+from vermilion_fingerprint.http_lines import split_request_line, split_status_line
 
 cdef enum:
     HTAB = 0x09
@@ -177,7 +178,7 @@ cdef class Message:
             self._next = self.end
         return 0
 
-    def step_over(self, Cursor stream not None):
+    def step_over(self, Cursor stream not None, bint final=False):
         """The message, its body with it though that may not be here; a chunked one as far as it is."""
         if self._chunks == NOT_CHUNKED:
             return self._next, True
@@ -209,7 +210,12 @@ cdef class Message:
             if size < 0:
                 return -1, True
             if size == 0:
-                return trailer_end(stream, feed + 1), True
+                try:
+                    return trailer_end(stream, feed + 1), True
+                except NeedMore:
+                    if chunk:  # what comes before is passed, once
+                        return chunk, False
+                    raise
             self._chunks = BEHIND_DATA
             chunk = feed + 1 + size
             if chunk >= available:
@@ -245,11 +251,6 @@ cdef Py_ssize_t trailer_end(Cursor stream, Py_ssize_t start) except -2:
     return feed + 1
 
 
-# RFC 9112 2.3. The digit may be missing: clients that send "HTTP/1." are answered.
-cdef bint is_version(bytes word):
-    return word[:7] == b"HTTP/1." and (len(word) == 7 or (len(word) == 8 and word[7:].isdigit()))
-
-
 cdef class Request(Message):
     """A request: ``method``, ``target``, ``version`` of its request-line, and its fields."""
 
@@ -257,7 +258,9 @@ cdef class Request(Message):
 
     @property
     def followed_by(self):
-        """Another request (RFC 9112 9.3)."""
+        """Another request (RFC 9112 9.3); behind CONNECT whatever the tunnel carries (RFC 9110 9.3.6)."""
+        if self.method == b"CONNECT" and not self.truncated:
+            return ("tls", "http", "ssh")
         return ("http",) if self._next >= 0 or self._chunks else ()
 
     def context(self):
@@ -291,10 +294,18 @@ cdef class Response(Message):
 
     @property
     def followed_by(self):
-        """Another response."""
-        return ("http_server",) if self._next >= 0 or self._chunks else ()
+        """Another response; behind one that tells of no body perhaps what a tunnel carries.
 
-    def step_over(self, Cursor stream not None):
+        RFC 9110 9.3.6: the answer to CONNECT, which one direction does not know of.
+        """
+        if self._next >= 0 or self._chunks:
+            return ("http_server",)
+        told = (b"content-type", b"content-length", b"transfer-encoding")
+        if self.truncated or self.status[:1] != b"2" or any(self._values(told)):
+            return ()
+        return ("tls_server", "http_server", "ssh")
+
+    def step_over(self, Cursor stream not None, bint final=False):
         """The response and its body; the latter not when another status-line stands in its place.
 
         RFC 9112 6.3, first rule: a response to HEAD has no body, whatever its fields say, and one
@@ -304,10 +315,13 @@ cdef class Response(Message):
         if self._chunks == AT_HEAD or (self._chunks == NOT_CHUNKED and self._next > self.end):
             body.skip(self.end, "message-body")
             if may_begin_response(body):
-                if body.available - body.position < STATUS_HEAD:
+                if body.available - body.position >= STATUS_HEAD:
+                    return self.end, True
+                if not final:
                     more(body, 1, "message-body")
-                return self.end, True
-        return Message.step_over(self, stream)
+        if self._chunks == NOT_CHUNKED and self._next < 0:
+            return self.end, True
+        return Message.step_over(self, stream, final)
 
     def context(self):
         """What the event tells beside the fingerprint, by the schema's HttpServerContext."""
@@ -337,31 +351,6 @@ cdef bint may_begin_request(Cursor stream) noexcept:
     return i == end or stream._bytes[i] == LF or (
         stream._bytes[i] == CR and (i + 1 == end or stream._bytes[i + 1] == LF)
     )
-
-
-# RFC 9112 3: request-line = method SP request-target SP HTTP-version
-cdef tuple split_request_line(bytes line):
-    """(method, request-target, HTTP-version); None when it is none.
-
-    More blanks than the grammar has are ignored, as section 3 allows; a blank in the target
-    belongs to it, since the version is the last word.
-    """
-    method, _, rest = line.partition(b" ")
-    target, _, version = rest.rstrip(OWS).rpartition(b" ")
-    target = target.strip(OWS)
-    return (method, target, version) if target and is_version(version) else None
-
-
-# RFC 9112 4: status-line = HTTP-version SP status-code SP [ reason-phrase ]
-cdef tuple split_status_line(bytes line):
-    """(HTTP-version, status-code, reason-phrase); None when it is none.
-
-    The blank before an empty reason may be missing: many servers leave it out.
-    """
-    version, _, rest = line.partition(b" ")
-    status, _, reason = rest.partition(b" ")
-    known_status = len(status) == 3 and status.isdigit()
-    return (version, status, reason) if known_status and is_version(version) else None
 
 
 cdef Py_ssize_t skip_empty_lines(Cursor stream, bint final) except -1:
@@ -443,8 +432,10 @@ def parse_request(Cursor stream not None, bint final=False) -> Request:
         raise Malformed(start, "request-line", "does not end in a request-target and HTTP/1.x")
     request.method, request.target, request.version = words
     request._read(stream, start, final)
-    # RFC 9110 9.3.6: what follows a CONNECT belongs to the tunnel.
-    if not request.truncated and request.method != b"CONNECT":
+    # RFC 9110 9.3.6: a CONNECT has no body, what follows belongs to the tunnel.
+    if request.method == b"CONNECT":
+        request._next = request.end
+    elif not request.truncated:
         request._find_body(True)
     return request
 

@@ -32,10 +32,11 @@ class Message(Interface):
     def followed_by(self) -> Sequence[str]:
         """The protocols of which a message may come behind it in the same direction."""
 
-    def step_over(self, stream: Cursor) -> tuple[int, bool]:
+    def step_over(self, stream: Cursor, final: bool = False) -> tuple[int, bool]:
         """So many bytes of the stream to step over (-1: leave it), and whether the next may begin there.
 
-        When not, it is asked again with the stream that then begins there. Raises NeedMore.
+        When not, it is asked again with the stream that then begins there. ``final``: nothing more of
+        this stream's beginning will come. Raises NeedMore.
         """
 
     def context(self) -> Mapping[str, Any] | None:

@@ -146,7 +146,7 @@ cdef class SshInit:
         """Nothing: what follows tells no more before it is encrypted."""
         return ()
 
-    def step_over(self, Cursor stream):
+    def step_over(self, Cursor stream, bint final=False):
         """Nothing is sought behind it."""
         return -1, True
 

@@ -15,6 +15,7 @@ cdef class Stream:
     cdef bint _has_end
     cdef Py_ssize_t _end
     cdef int _rebases
+    cdef list _holes                  # (start, end) of bytes that will never come
     cdef list _chunks
     cdef list _starts
     cdef list _times
@@ -24,6 +25,8 @@ cdef class Stream:
     cdef int syn(self, long long seq) except -1
     cdef bint add(self, long long seq, bytes payload, long long time, Py_ssize_t missing) except -1
     cdef int fin(self, long long seq) except -1
+    cdef int _hole(self, Py_ssize_t start, Py_ssize_t end) except -1
+    cdef bint full(self)
     cdef bint ended(self)
     cdef bint overflowed(self)
     cdef bint has_gap(self)

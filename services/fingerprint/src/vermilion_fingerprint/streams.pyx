@@ -4,11 +4,13 @@ Bounded: bytes beyond ``limit`` after the first that is not stepped over are not
 than ``MAX_PENDING`` pieces wait for a gap to close.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 
 cdef Py_ssize_t MAX_PENDING = 4096
 # Each move of the base rebuilds what is here; segments in descending order must not cost its square.
 cdef int MAX_REBASES = 64
+# A stream with more of them stops at one that is not remembered, until its age closes it.
+cdef Py_ssize_t MAX_HOLES = 64
 # What a piece costs in memory beside its bytes.
 cdef Py_ssize_t PIECE = 100
 
@@ -66,12 +68,15 @@ cdef class Stream:
         self._starts = []
         self._times = []
         self._pending = []
+        self._holes = []
 
     cdef int syn(self, long long seq) except -1:
         """The initial sequence number. Data seen before (reordered) keeps its place."""
         if not self.anchored:
             if self.base >= 0:
                 self._rebase(seq + 1)
+                # What ended before this SYN was another connection.
+                self._has_end = self._has_end and self._end >= 0
             self.base = (seq + 1) & 0xFFFFFFFF
             self.anchored = True
             self._drain()
@@ -93,7 +98,7 @@ cdef class Stream:
             before = 0
             offset = 0
         if missing:
-            self._finish_at(offset + len(payload))
+            self._hole(offset + len(payload), offset + len(payload) + missing)
         if offset < 0:  # begins before the stream does: a retransmission of what is not kept
             if offset + <long long>len(payload) <= 0:
                 return False
@@ -113,19 +118,31 @@ cdef class Stream:
 
     cdef int fin(self, long long seq) except -1:
         """The sender says that its stream ends before ``seq``."""
+        cdef Py_ssize_t offset
         if self.base >= 0:
-            self._finish_at(distance(seq, self.base))
+            offset = distance(seq, self.base)
+            if offset >= 0 and (not self._has_end or offset < self._end):
+                self._has_end = True
+                self._end = offset
         return 0
 
-    def _finish_at(self, Py_ssize_t offset):
-        # The smallest wins: beyond it there is a hole that nothing will fill.
-        if offset >= 0 and (not self._has_end or offset < self._end):
-            self._has_end = True
-            self._end = offset
+    cdef int _hole(self, Py_ssize_t start, Py_ssize_t end) except -1:
+        """Bytes that will never come; what is stepped over may have holes."""
+        if end > 0 and len(self._holes) < MAX_HOLES:
+            insort(self._holes, (max(start, 0), end))
+        return 0
+
+    cdef bint full(self):
+        """Whether the window is full: more is not kept."""
+        return self.length >= self._limit
 
     cdef bint ended(self):
         """Whether all that can come is here."""
-        return self.length >= self._limit or (self._has_end and self.length >= self._end)
+        return (
+            self.full()
+            or (self._has_end and self.length >= self._end)
+            or (len(self._holes) > 0 and self.length >= <Py_ssize_t>self._holes[0][0])
+        )
 
     cdef bint overflowed(self):
         """Whether too many pieces wait for a gap to close."""
@@ -159,7 +176,6 @@ cdef class Stream:
             for i in range(len(self._starts))
         ]
         self._shift(in_order + self._pending, shift)
-        self._end += shift
         self._chunks = []
         self._starts = []
         self._times = []
@@ -171,6 +187,8 @@ cdef class Stream:
     cdef int _shift(self, list pieces, Py_ssize_t shift) except -1:
         """Keep ``pieces``, ``shift`` bytes later, as those that wait; what is then before 0 is cut off."""
         cdef Piece piece
+        self._end += shift
+        self._holes = [(max(start + shift, 0), end + shift) for start, end in self._holes if end + shift > 0]
         self._pending = []
         self._waiting = self._parts = 0
         for piece in pieces:
@@ -197,7 +215,6 @@ cdef class Stream:
         self._shift(self._pending, -count)
         self.held = len(rest) + PIECE * len(self._starts) + self._waiting
         self.base = (self.base + count) & 0xFFFFFFFF
-        self._end -= count
         self._drain()
         return 0
 

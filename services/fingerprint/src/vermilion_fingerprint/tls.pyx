@@ -154,7 +154,7 @@ cdef class ClientHello:
         """Another hello, the answer to a HelloRetryRequest (RFC 8446 4.1.2)."""
         return () if self.truncated else ("tls",)
 
-    def step_over(self, Cursor stream):
+    def step_over(self, Cursor stream, bint final=False):
         """The message."""
         return self.end, True
 

@@ -97,7 +97,7 @@ cdef class ServerHello:
             return ("tls_server",)
         return () if self.tls13 else ("tls_certificate",)
 
-    def step_over(self, Cursor stream):
+    def step_over(self, Cursor stream, bint final=False):
         """A HelloRetryRequest; nothing of a ServerHello, in whose records the certificates may be too."""
         return (self.end if self.retry else 0), True
 
