@@ -13,6 +13,7 @@ cdef class Stream:
     cdef readonly Py_ssize_t held
     cdef Py_ssize_t _limit
     cdef bint _has_end
+    cdef Py_ssize_t _origin           # where ``base`` is, as offsets are counted below
     cdef Py_ssize_t _end
     cdef int _rebases
     cdef list _holes                  # (start, end) of bytes that will never come
@@ -34,7 +35,7 @@ cdef class Stream:
     cdef long long time_at(self, Py_ssize_t offset)
     cdef Py_ssize_t segments(self, Py_ssize_t start, Py_ssize_t end)
     cdef int _rebase(self, long long seq) except -1
-    cdef int _shift(self, list pieces, Py_ssize_t shift) except -1
+    cdef int _cut_front(self) except -1
     cdef int step_over(self, Py_ssize_t count) except -1
     cdef int _append(self, bytes payload, long long time) except -1
     cdef int _count_waiting(self, Piece piece, int sign) except -1

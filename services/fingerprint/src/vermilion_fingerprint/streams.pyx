@@ -23,6 +23,9 @@ cdef inline long long distance(long long a, long long b) noexcept:
 cdef class Piece:
     """Bytes that wait for a gap to close: what arrived from ``offset`` to ``end``.
 
+    Offsets are counted from where the stream once began (``_origin``), so that stepping over or
+    beginning earlier moves none of them.
+
     ``parts`` are the last of them, (bytes, time) of each segment: its first ones may be a lower
     piece's. Segments that join without overlap are one piece, as they are to Linux.
     """
@@ -76,7 +79,7 @@ cdef class Stream:
             if self.base >= 0:
                 self._rebase(seq + 1)
                 # What ended before this SYN was another connection.
-                self._has_end = self._has_end and self._end >= 0
+                self._has_end = self._has_end and self._end >= self._origin
             self.base = (seq + 1) & 0xFFFFFFFF
             self.anchored = True
             self._drain()
@@ -121,15 +124,15 @@ cdef class Stream:
         cdef Py_ssize_t offset
         if self.base >= 0:
             offset = distance(seq, self.base)
-            if offset >= 0 and (not self._has_end or offset < self._end):
+            if offset >= 0 and (not self._has_end or self._origin + offset < self._end):
                 self._has_end = True
-                self._end = offset
+                self._end = self._origin + offset
         return 0
 
     cdef int _hole(self, Py_ssize_t start, Py_ssize_t end) except -1:
         """Bytes that will never come; what is stepped over may have holes."""
-        if end > 0 and len(self._holes) < MAX_HOLES:
-            insort(self._holes, (max(start, 0), end))
+        if len(self._holes) < MAX_HOLES:
+            insort(self._holes, (self._origin + start, self._origin + end))
         return 0
 
     cdef bint full(self):
@@ -138,10 +141,13 @@ cdef class Stream:
 
     cdef bint ended(self):
         """Whether all that can come is here."""
+        cdef Py_ssize_t here = self._origin + self.length
+        while self._holes and <Py_ssize_t>self._holes[0][1] <= here:
+            del self._holes[0]  # stepped over, or filled by another copy of the segment
         return (
             self.full()
-            or (self._has_end and self.length >= self._end)
-            or (len(self._holes) > 0 and self.length >= <Py_ssize_t>self._holes[0][0])
+            or (self._has_end and here >= self._end)
+            or (len(self._holes) > 0 and here >= <Py_ssize_t>self._holes[0][0])
         )
 
     cdef bint overflowed(self):
@@ -168,38 +174,41 @@ cdef class Stream:
 
     cdef int _rebase(self, long long seq) except -1:
         """Begin at ``seq``, which is lower than the base: all that is here comes later now."""
-        cdef Py_ssize_t shift = distance(self.base, seq), i
+        cdef Py_ssize_t i
+        cdef Piece piece
         whole = self.head()
         bounds = [*self._starts, self.length]
+        self.held = self._waiting
         in_order = [
-            Piece(bounds[i], whole[bounds[i]:bounds[i + 1]], self._times[i])
+            Piece(self._origin + bounds[i], whole[bounds[i]:bounds[i + 1]], self._times[i])
             for i in range(len(self._starts))
         ]
-        self._shift(in_order + self._pending, shift)
+        for piece in in_order:
+            self._count_waiting(piece, 1)
+        self._pending[:0] = in_order
         self._chunks = []
         self._starts = []
         self._times = []
         self.length = 0
-        self.held = self._waiting
+        self._origin -= distance(self.base, seq)
         self.base = seq & 0xFFFFFFFF
+        self._cut_front()
         return 0
 
-    cdef int _shift(self, list pieces, Py_ssize_t shift) except -1:
-        """Keep ``pieces``, ``shift`` bytes later, as those that wait; what is then before 0 is cut off."""
+    cdef int _cut_front(self) except -1:
+        """What waits does not begin before the stream does."""
         cdef Piece piece
-        self._end += shift
-        self._holes = [(max(start + shift, 0), end + shift) for start, end in self._holes if end + shift > 0]
-        self._pending = []
-        self._waiting = self._parts = 0
-        for piece in pieces:
-            piece.end += shift
-            piece.start += shift
-            piece.offset = max(piece.offset + shift, 0)
-            piece.cut(0)
-            if piece.end > 0:
-                self._pending.append(piece)
-                self._waiting += piece.cost()
-                self._parts += len(piece.parts)
+        cdef Py_ssize_t gone = 0
+        for piece in self._pending:
+            if piece.end > self._origin:
+                if piece.start < self._origin:
+                    self._count_waiting(piece, -1)
+                    piece.cut(self._origin)
+                    self._count_waiting(piece, 1)
+                break
+            self._count_waiting(piece, -1)
+            gone += 1
+        del self._pending[:gone]
         return 0
 
     cdef int step_over(self, Py_ssize_t count) except -1:
@@ -212,9 +221,10 @@ cdef class Stream:
         self._times = self._times[at:]
         self._chunks = [rest] if rest else []
         self.length = len(rest)
-        self._shift(self._pending, -count)
         self.held = len(rest) + PIECE * len(self._starts) + self._waiting
         self.base = (self.base + count) & 0xFFFFFFFF
+        self._origin += count
+        self._cut_front()
         self._drain()
         return 0
 
@@ -233,6 +243,7 @@ cdef class Stream:
         the lower one's bytes count. What has been in order once stays, and what closes the gap counts
         before what waits. A test compares this with the kernel's own answers.
         """
+        offset += self._origin
         cdef Py_ssize_t at = bisect_right(self._pending, offset, key=_offset), stop = at
         cdef Piece fresh = Piece(offset, payload, time), left = None, right
         cdef Py_ssize_t end = fresh.end
@@ -283,11 +294,11 @@ cdef class Stream:
         cdef Piece piece
         cdef Py_ssize_t taken = 0
         for piece in self._pending:
-            if piece.start > self.length:
+            if piece.start > self._origin + self.length:
                 break
             taken += 1
             self._count_waiting(piece, -1)
-            piece.cut(self.length)
+            piece.cut(self._origin + self.length)
             for data, time in piece.parts:
                 self._append(data, time)
         if taken:
