@@ -75,12 +75,12 @@ def test_a_database_of_ones_own(tmp_path: Path) -> None:
     assert analysis["knowledge"]["name"] == "mine.gz"
 
 
-def test_without_analysis_no_answer_and_with_it_unknown_is_one() -> None:
+def test_without_analysis_no_answer_and_with_it_one_for_the_hello() -> None:
     plain = events(vermilion("scan", DATA / "ipv6_curl.pcap").stdout)
     asked = events(vermilion("scan", "-a", DATA / "ipv6_curl.pcap").stdout)
     assert [list(event["fingerprints"]) for event in plain] == [["tcp"], ["tls"], ["tls_server"]]
     assert not any("analysis" in event for event in plain)
-    assert [event.get("analysis", {}).get("match") for event in asked] == [None, "none", None]
+    assert [event.get("analysis", {}).get("match") for event in asked] == [None, "approximate", None]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_events_before_the_break_are_out_and_the_next_file_is_read(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("data", "why"), [(b"no gzip", "Not a gzipped"), (b"\x1f\x8b", "cut off"), (None, "No such file")]
+    ("data", "why"), [(b"no lines of JSON", "not JSON"), (b"\x1f\x8b", "cut off"), (None, "No such file")]
 )
 def test_a_database_that_is_none(tmp_path: Path, data: bytes | None, why: str) -> None:
     path = tmp_path / "db.json.gz"
@@ -229,7 +229,7 @@ def test_grouped_by_flow() -> None:
     assert first["event_start"] <= first["event_end"]
     hello = next(part for part in first["fingerprints"] if "tls" in part)
     assert hello["readable"]["version"] == "TLS 1.2"
-    assert hello["analysis"]["process"] == "Unknown"
+    assert hello["analysis"]["match"] == "approximate"
     assert first["tls"]["server_name"]
 
 

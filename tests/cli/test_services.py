@@ -75,7 +75,8 @@ def test_wrong_usage(tmp_path: Path) -> None:
 def test_db_info() -> None:
     done = vermilion("db", "info")
     assert done.returncode == 0
-    assert "4,575" in done.stdout
+    assert "8,849" in done.stdout
+    assert "known up to 2019-09-20" in done.stdout
 
 
 def test_db_fetch_says_nothing_when_all_is_there() -> None:

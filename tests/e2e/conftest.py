@@ -20,8 +20,8 @@ def start(kafka_bootstrap: str, prefix: str, tmp_path: Path) -> Iterator[Callabl
     """Give a function that starts a service, to be killed at the end."""
     with ExitStack() as stack:
 
-        def begin(name: str, number: int = 0) -> Service:
-            service = Service(name, kafka_bootstrap, prefix, tmp_path, number)
+        def begin(name: str, number: int = 0, *more: str) -> Service:
+            service = Service(name, kafka_bootstrap, prefix, tmp_path, number, more)
             stack.callback(service.kill)
             return service
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cli.command import COMMAND
@@ -17,26 +17,33 @@ PATIENCE = 60.0
 class Service:
     """One running service; its log is kept for the failure's message."""
 
-    def __init__(self, name: str, bootstrap: str, prefix: str, folder: Path, number: int = 0) -> None:
+    def __init__(
+        self, name: str, bootstrap: str, prefix: str, folder: Path, number: int = 0, more: Sequence[str] = ()
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self.log = folder / f"{name}-{number}.log"
         arguments = [name, "-b", bootstrap, "--topic-prefix", prefix, "--http-port", str(self.port)]
+        arguments += more
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([*COMMAND, *arguments], stdout=log, stderr=log)
 
     def metric(self, name: str) -> float:
         """A metric's value, all labels summed; 0 while the service is not up."""
+        return sum(
+            float(value)
+            for value in re.findall(rf"^vermilion_{name}(?:{{.*}})? (\S+)$", self.metrics(), re.MULTILINE)
+        )
+
+    def metrics(self) -> str:
+        """What the service shows; nothing while it is not up."""
         assert self.process.poll() is None, self.log.read_text()
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
-                text = answer.read().decode()
+                return str(answer.read().decode())
         except OSError:
-            return 0.0
-        return sum(
-            float(value) for value in re.findall(rf"^vermilion_{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
-        )
+            return ""
 
     def page(self, path: str) -> int:
         """The status of an endpoint."""

@@ -12,7 +12,7 @@ from fingerprint.hellos import RECORDING
 
 REFERENCE = Path(__file__).parents[3] / "shared/data/pcaps/mercury_top_100_fingerprints.pcap"
 # What an event tells beyond what scan tells: where it comes from.
-ORIGIN = {"event_id", "type", "sensor", "run", "replayed", "community_id", "vlans", "vni"}
+ORIGIN = {"event_id", "type", "sensor", "run", "replayed", "community_id", "vlans", "vni", "syn"}
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("topics")]
 Start = Callable[..., Service]

@@ -16,7 +16,7 @@ from fingerprint.hellos import ROOT
 OWN = sorted([*(ROOT / "tests/data").glob("*.pcap"), *(ROOT / "cli/src/vermilion/recordings").glob("*.pcap")])
 PEERS = sorted((ROOT.parent / "shared/data/pcaps").glob("*.pcap*"))
 # What an event tells beyond what scan tells: where it comes from.
-ORIGIN = {"event_id", "type", "sensor", "run", "replayed", "community_id", "vlans", "vni"}
+ORIGIN = {"event_id", "type", "sensor", "run", "replayed", "community_id", "vlans", "vni", "syn"}
 
 pytestmark = pytest.mark.kafka
 

@@ -1,5 +1,6 @@
 """ClientHellos for tests: the project's own recordings, and hand-made ones."""
 
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -68,3 +69,13 @@ def records(message: bytes, size: int = 1 << 14) -> bytes:
     """The message in records of at most ``size`` bytes."""
     parts = (message[i : i + size] for i in range(0, len(message), size))
     return b"".join(b"\x16\x03\x01" + vector(part, 2) for part in parts)
+
+
+def hello_of(fingerprint: str) -> bytes:
+    """A ClientHello in records that has this fingerprint, if any has."""
+    version, suites, rest = fingerprint[1:].split(")(", 2)
+    extensions = b""
+    for told in re.findall(r"\(([0-9a-f]+)\)", rest):
+        raw = bytes.fromhex(told)
+        extensions += raw if len(raw) > 2 else raw + bytes(2)
+    return records(hello(bytes.fromhex(suites), extensions, int(version, 16)))

@@ -67,9 +67,9 @@ class _Stages:
 
 def embedded(captures: Sequence[Path], partitions: int) -> ChainResult:
     """Run the chain on the in-memory broker, its stages on threads of this process."""
-    from vermilion_classify.knowledge import load
-    from vermilion_classify.sources import sources
+    from vermilion_classify.reloading import Fixed
     from vermilion_classify.stage import ClassifyStage
+    from vermilion_classify.store import load
     from vermilion_fingerprint.stage import FingerprintStage
     from vermilion_pipeline.health import Health
     from vermilion_pipeline.memory import MemoryBroker
@@ -78,7 +78,7 @@ def embedded(captures: Sequence[Path], partitions: int) -> ChainResult:
     started = time.monotonic()
     broker, codec, stop = MemoryBroker(), Codec(), threading.Event()
     broker.create([topic.full_name() for topic in TOPICS], partitions, None)
-    knowledge = load(sources()[0])
+    knowledge = Fixed(load())
     runtimes = [
         Runtime(
             broker,

@@ -3,8 +3,8 @@
 from vermilion.dev.jars import DevError
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.publish import DeliveryError
-from vermilion_classify.destinations import TableError
-from vermilion_classify.knowledge import KnowledgeError
+from vermilion_classify.container import ContainerError
+from vermilion_classify.databases import KnowledgeError
 from vermilion_classify.sources import FetchError
 from vermilion_pipeline.codec import DecodeError
 from vermilion_pipeline.ports import BrokerError
@@ -22,6 +22,7 @@ TOLD = (
     BrokerError,
     CaptureError,
     CommandFailed,
+    ContainerError,
     DecodeError,
     DeliveryError,
     DevError,
@@ -29,5 +30,4 @@ TOLD = (
     KnowledgeError,
     SchemaError,
     SettingsError,
-    TableError,
 )

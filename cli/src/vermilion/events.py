@@ -25,14 +25,25 @@ def line_of(event: Mapping[str, Any]) -> dict[str, Any]:
     if readable := event.get("readable"):
         line["readable"] = readable
     if analysis := event.get("analysis"):
-        line["analysis"] = {name: value for name, value in _known(analysis).items() if value != []}
+        line["analysis"] = analysis_of(analysis)
+    return line
+
+
+def analysis_of(analysis: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer without what it does not tell; that something is no malware is told where it is known."""
+    line = {name: value for name, value in analysis.items() if value is not None and value != []}
+    if probable := line.get("probable_processes"):
+        line["probable_processes"] = [
+            {name: value for name, value in each.items() if not (name == "malware" and value is None)}
+            for each in probable
+        ]
     return line
 
 
 def tail_json(event: Mapping[str, Any]) -> bytes:
     """One line as ``tail`` writes it: what ``scan`` writes, and where the event comes from."""
     line = line_of(event)
-    for name in ("event_id", "type", "sensor", "run", "replayed", "community_id", "vlans", "vni"):
+    for name in ("event_id", "type", "sensor", "run", "replayed", "community_id", "vlans", "vni", "syn"):
         line[name] = event[name]
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 

@@ -76,6 +76,6 @@ def events(
 
 
 def _answer(event: Any, knowledge: "Knowledge | None", alternatives: int) -> Classification:
-    # Without knowledge nothing of classify is loaded: its tables cost a second.
+    # Without knowledge nothing of classify is loaded.
     event["analysis"] = knowledge.analyse(event, alternatives) if knowledge else None
     return event  # type: ignore[no-any-return]

@@ -79,16 +79,18 @@ def _checks(config: Settings) -> list[Check]:
 
 
 def _knowledge() -> str:
-    from vermilion_classify.knowledge import load
     from vermilion_classify.sources import sources
+    from vermilion_classify.store import load
 
-    source = sources()[0]
-    if bad := source.missing():
-        raise CommandFailed(
-            f"{source.directory}: {', '.join(bad)} missing or changed; fetch with: vermilion db fetch"
-        )
-    knowledge = load(source)
-    return f"{source.name} {source.version}, {len(knowledge.entries):,} fingerprints"
+    for source in sources():
+        if (bad := source.missing()) and not source.optional:
+            raise CommandFailed(
+                f"{source.directory}: {', '.join(bad)} missing or changed; fetch with: vermilion db fetch"
+            )
+    knowledge = load()
+    absent = [source.name for source in sources() if not source.present]
+    told = "{name} {version}".format(**knowledge.version) + f", {knowledge.entries:,} fingerprints"
+    return told + (f"; without {', '.join(absent)} (vermilion db fetch)" if absent else "")
 
 
 def _schemas() -> str:

@@ -35,7 +35,10 @@ Instance = Annotated[
 Database = Annotated[
     Path | None,
     typer.Option(
-        "--fp_db", "-d", metavar="DB", help="Fingerprint database (gzip, JSON lines) to use instead."
+        "--fp_db",
+        "-d",
+        metavar="DB",
+        help="Fingerprint database (JSON lines, plain or gzip) or knowledge file to use instead.",
     ),
 ]
 Depth = Annotated[

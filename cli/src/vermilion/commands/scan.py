@@ -95,10 +95,9 @@ def scan(
         typer.echo(f"vermilion: warning: -s {keylog}: nothing is decrypted yet; the rest is told", err=True)
     knowledge = None
     if analysis:
-        from vermilion_classify.knowledge import load
-        from vermilion_classify.sources import sources
+        from vermilion_classify.store import load
 
-        knowledge = load(sources()[0], fp_db)
+        knowledge = load(fp_db)
     stage = FingerprintStage(wanted=wanted, readable=readable)
     sensor = gethostname()
     failed = 0
@@ -150,10 +149,9 @@ def chosen(types: str) -> set[str]:
 
 def look_up(fingerprint: str, database: Path | None) -> None:
     """Print the database's entry of a fingerprint as it stands there; nothing when there is none."""
-    from vermilion_classify.knowledge import entry_text
-    from vermilion_classify.sources import sources
+    from vermilion_classify.store import entry_text
 
-    found = entry_text(sources()[0], fingerprint, database)
+    found = entry_text(fingerprint, database)
     if found is None:
         typer.echo("vermilion: the database has no such fingerprint", err=True)
     else:

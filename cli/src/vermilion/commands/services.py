@@ -1,5 +1,6 @@
 """``vermilion capture``, ``fingerprint``, ``classify``: the services."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,12 +121,18 @@ def classify(
     instance: Instance = None,
 ) -> None:
     """Answer fingerprint events with the process behind them. Runs until SIGTERM; add replicas to scale."""
-    from vermilion_classify.knowledge import load
-    from vermilion_classify.sources import sources
+    from vermilion_classify.reloading import Reloading
     from vermilion_classify.stage import ClassifyStage
+    from vermilion_classify.store import default_path, load
     from vermilion_pipeline.service import serve
 
     config = settings(
         bootstrap_servers, kafka, topic_prefix=topic_prefix, http_port=http_port, instance=instance
     )
-    serve(config, lambda: ClassifyStage(load(sources()[0], fp_db), num_procs))
+
+    def stage() -> ClassifyStage:
+        knowledge = Reloading(fp_db or default_path(), load)
+        signal.signal(signal.SIGHUP, lambda *_: knowledge.reload())
+        return ClassifyStage(knowledge, num_procs)
+
+    serve(config, stage)

@@ -1,8 +1,10 @@
 """The numbers a service shows at ``/metrics`` (Prometheus)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 # What tasks count (``Handled.counts``): metric -> what it tells, and its labels.
 _COUNTED = {
@@ -18,6 +20,30 @@ _COUNTED = {
     "flows_evicted": ("Unfinished flows dropped for lack of memory, by what bound", ["bound"]),
     "runs_abandoned": ("Runs that fell silent without an end mark; their flows were finished", []),
 }
+
+# What a stage observes (``ObservedStage.observed``): metric -> its kind, what it tells, and its labels.
+_OBSERVED: dict[str, tuple[type[GaugeMetricFamily | CounterMetricFamily], str, list[str]]] = {
+    "db_info": (GaugeMetricFamily, "Constant 1, for the knowledge in use", ["name", "version"]),
+    "db_age_seconds": (GaugeMetricFamily, "Time since the last day that the knowledge knows of", []),
+    "db_reload_failures": (CounterMetricFamily, "New knowledge files that were refused", []),
+}
+
+
+class _Observed(Collector):
+    """What a stage observes, asked for when the metrics are read."""
+
+    def __init__(self) -> None:
+        self.ask: Callable[[], Mapping[tuple[str, ...], float]] = dict
+
+    def collect(self) -> Iterator[Metric]:
+        """A family for each metric, with or without a value."""
+        found = self.ask()
+        for name, (kind, help_text, labels) in _OBSERVED.items():
+            family = kind(f"vermilion_{name}", help_text, labels=labels)
+            for (metric, *values), value in found.items():
+                if metric == name:
+                    family.add_metric(values, value)
+            yield family
 
 
 class Metrics:
@@ -45,10 +71,16 @@ class Metrics:
         self.partitions = Gauge(
             "vermilion_partitions_assigned", "Partitions assigned", registry=self.registry
         )
+        self._observed = _Observed()
+        self.registry.register(self._observed)
         Gauge("vermilion_build_info", "Constant 1", ["stage"], registry=self.registry).labels(stage).set(1)
 
     def _counter(self, name: str, help_text: str, labels: list[str] | None = None) -> Counter:
         return Counter(f"vermilion_{name}", help_text, labels or [], registry=self.registry)
+
+    def observe(self, ask: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
+        """Show what ``ask`` tells, whenever the metrics are read."""
+        self._observed.ask = ask
 
     def count(self, counts: Mapping[tuple[str, ...], int]) -> None:
         """Add what a task counted."""

@@ -105,6 +105,7 @@ class Fingerprint(TypedDict):
     ssh: SshContext | None
     reassembled: bool
     truncated: bool
+    syn: str | None
 
 
 class KnowledgeVersion(TypedDict):
@@ -120,6 +121,30 @@ class ProbableProcess(TypedDict):
     process: str
     score: float
     sha256: str | None
+    malware: bool | None
+
+
+class Attribute(TypedDict):
+    """What a database says of a process, and how probable it is."""
+
+    name: str
+    probability_score: float
+
+
+class OperatingSystem(TypedDict):
+    """An operating system that the sender may run."""
+
+    name: str
+    family: str
+    version: str
+    score: float
+
+
+class Implementation(TypedDict):
+    """Months, YYYY-MM, between which what a hello offers became available."""
+
+    earliest: str
+    latest: str
 
 
 class Analysis(TypedDict):
@@ -131,6 +156,14 @@ class Analysis(TypedDict):
     probable_processes: list[ProbableProcess]
     category: str | None
     knowledge: KnowledgeVersion
+    distance: float | None
+    status: str
+    layer: str | None
+    malware: bool | None
+    p_malware: float | None
+    attributes: list[Attribute]
+    os: list[OperatingSystem]
+    implementation: Implementation | None
 
 
 class Classification(Fingerprint):

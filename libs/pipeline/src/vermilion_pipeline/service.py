@@ -14,7 +14,7 @@ from vermilion_pipeline.metrics import Metrics
 from vermilion_pipeline.ports import Broker
 from vermilion_pipeline.runtime import Runtime, Totals
 from vermilion_pipeline.settings import Settings, SettingsError
-from vermilion_pipeline.stage import Stage
+from vermilion_pipeline.stage import ObservedStage, Stage
 
 
 def broker_and_codec(settings: Settings) -> tuple[Broker, Codec]:
@@ -40,6 +40,8 @@ def serve(settings: Settings, make_stage: Callable[[], Stage]) -> Totals:
     stop = stop_on_signals()
     stage = make_stage()
     metrics, health = Metrics(stage.name), Health()
+    if isinstance(stage, ObservedStage):
+        metrics.observe(stage.observed)
     try:
         server = (
             HealthServer(settings.http_host, settings.http_port, health, metrics.registry)

@@ -7,7 +7,7 @@ a new owner replays from there without emitting (docs/decisions/0002-low-water-m
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from vermilion_pipeline.topics import Topic
 
@@ -73,6 +73,14 @@ class Stage(Protocol):
 
     def task(self) -> Task:
         """Fresh state for a partition that has just been assigned."""
+
+
+@runtime_checkable
+class ObservedStage(Protocol):
+    """A stage that can tell how things stand with it."""
+
+    def observed(self) -> Mapping[tuple[str, ...], float]:
+        """For the metrics: (metric, label value, ...) -> value now; called by the thread that serves them."""
 
 
 class StatelessTask:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import tomllib
 from dataclasses import dataclass
@@ -18,15 +19,21 @@ class FetchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One entry of ``resources/sources.toml``: a wheel, and the files wanted of it."""
+    """One entry of ``resources/sources.toml``: a package of a registry, and the files wanted of it.
+
+    ``optional``: what it means to do without it; empty when nothing works without.
+    """
 
     name: str
     version: str
-    wheel_sha256: str
+    registry: str
+    package: str
+    sha256: str
     folder: str
     licence: str
     what: str
     files: dict[str, str]
+    optional: str = ""
 
     @property
     def directory(self) -> Path:
@@ -36,6 +43,11 @@ class Source:
     def missing(self) -> list[str]:
         """Files that are not there, or not as they should be."""
         return [name for name, digest in self.files.items() if sha256(self.directory / name) != digest]
+
+    @property
+    def present(self) -> bool:
+        """Whether its files are there; how they should be, ``missing`` tells."""
+        return all((self.directory / name).is_file() for name in self.files)
 
 
 def resource_dir() -> Path:
@@ -50,9 +62,16 @@ def sources() -> list[Source]:
         path = Path(__file__).parent / "resources" / "sources.toml"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        return [Source(name=name, **entry) for name, entry in table.items()]
-    except (OSError, ValueError, TypeError) as error:
+        found = [
+            Source(name=name, version=version, **entry)
+            for name, versions in table.items()
+            for version, entry in versions.items()
+        ]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise FetchError(f"{path}: {error}") from None
+    if unknown := [source for source in found if source.registry not in _FETCH]:
+        raise FetchError(f"{path}: {unknown[0].name}: registry is {unknown[0].registry!r}, not pypi or npm")
+    return found
 
 
 def sha256(path: Path) -> str | None:
@@ -64,54 +83,64 @@ def sha256(path: Path) -> str | None:
 
 
 def fetch(source: Source) -> bool:
-    """Put the source's files in place, by pip or uv; False when they already were. Raises FetchError."""
+    """Put the source's files in place; False when they already were. Raises FetchError."""
     if not source.missing():
         return False
     with tempfile.TemporaryDirectory() as scratch:
-        unpacked = Path(scratch, "wheel")
-        requirement = Path(scratch, "requirement.txt")
-        requirement.write_text(
-            f"{source.name}=={source.version} --hash=sha256:{source.wheel_sha256}\n", encoding="utf-8"
-        )
-        command = [
-            *_installer(),
-            "--no-deps",
-            "--require-hashes",
-            "--target",
-            str(unpacked),
-            "-r",
-            str(requirement),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise FetchError(
-                f"cannot fetch {source.name} {source.version}: {' '.join(command)} failed:\n"
-                + done.stderr.strip()
-            )
-        _place(source, unpacked / source.folder)
+        _FETCH[source.registry](source, Path(scratch))
+        _place(source, Path(scratch, "unpacked", source.folder))
     return True
+
+
+def _of_pypi(source: Source, scratch: Path) -> None:
+    """A wheel, by uv or pip, which checks its SHA-256; nothing of it is run."""
+    requirement = scratch / "requirement.txt"
+    requirement.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n", "utf-8")
+    unpacked = str(scratch / "unpacked")
+    _run(
+        source, [*_installer(), "--no-deps", "--require-hashes", "--target", unpacked, "-r", str(requirement)]
+    )
 
 
 def _installer() -> list[str]:
     uv = Path(sys.executable).with_name("uv")
     found = str(uv) if uv.exists() else shutil.which("uv")
     if found:
-        return [
-            found,
-            "pip",
-            "install",
-            "--system-certs",
-            "--quiet",
-            "--python",
-            sys.executable,
-            "--only-binary",
-            ":all:",
-        ]
+        options = ["--system-certs", "--quiet", "--python", sys.executable, "--only-binary", ":all:"]
+        return [found, "pip", "install", *options]
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
     raise FetchError(
         "neither uv nor pip is here to fetch knowledge with; install one: apt-get install python3-pip"
     )
+
+
+def _of_npm(source: Source, scratch: Path) -> None:
+    """A package's archive, by npm; nothing of it is run."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise FetchError(f"no npm is here to fetch {source.package} with: apt-get install npm")
+    _run(source, [npm, "pack", "--silent", f"{source.package}@{source.version}"], cwd=scratch)
+    (archive,) = scratch.glob("*.tgz")
+    if (found := sha256(archive)) != source.sha256:
+        raise FetchError(
+            f"{source.package} {source.version}: has SHA-256 {found}, {source.sha256} is expected"
+        )
+    with tarfile.open(archive) as members:
+        for name in source.files:
+            members.extract(f"{source.folder}/{name}", scratch / "unpacked", filter="data")
+
+
+def _run(source: Source, command: list[str], cwd: Path | None = None) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+    if done.returncode:
+        raise FetchError(
+            f"cannot fetch {source.package} {source.version}: {' '.join(command)} failed:\n"
+            + done.stderr.strip()
+        )
+
+
+_FETCH = {"pypi": _of_pypi, "npm": _of_npm}
 
 
 def _place(source: Source, folder: Path) -> None:

@@ -1,9 +1,11 @@
 """The classify stage: fingerprint events in, the same with an answer out. It keeps no state."""
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vermilion_classify.knowledge import Knowledge
+from vermilion_classify.reloading import KnowledgeSource
 from vermilion_pipeline.records import Classification, Fingerprint
 from vermilion_pipeline.stage import Handled, Incoming, Output, Rejected, StatelessTask, Task
 from vermilion_pipeline.topics import CLASSIFIED, FINGERPRINTS
@@ -30,7 +32,7 @@ class ClassifyStage:
     consumes = FINGERPRINTS
     produces = CLASSIFIED
 
-    def __init__(self, knowledge: Knowledge, alternatives: int = 0) -> None:
+    def __init__(self, knowledge: KnowledgeSource, alternatives: int = 0) -> None:
         self._knowledge = knowledge
         self._alternatives = alternatives
 
@@ -38,8 +40,18 @@ class ClassifyStage:
         """Nothing is remembered of a partition."""
         return StatelessTask(self._handle)
 
+    def observed(self) -> Mapping[tuple[str, ...], float]:
+        """Which knowledge is in use, and how old what it knows is."""
+        knowledge = self._knowledge.current()
+        newest = max(layer["newest"] for layer in knowledge.meta["layers"])
+        return {
+            ("db_info", knowledge.version["name"], knowledge.version["version"]): 1.0,
+            ("db_age_seconds",): time.time() - newest,
+            ("db_reload_failures",): float(self._knowledge.failures),
+        }
+
     def _handle(self, batch: Sequence[Incoming]) -> Handled:
-        knowledge = self._knowledge  # one version a batch
+        knowledge = self._knowledge.current()  # one version a batch
         counts: Counter[tuple[str, ...]] = Counter()
         outputs, rejected = [], []
         for offset, key, event in batch:

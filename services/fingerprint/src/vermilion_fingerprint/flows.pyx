@@ -15,6 +15,7 @@ from vermilion_fingerprint.payloads import check
 from vermilion_fingerprint.protocols import CLIENT, SERVER
 from vermilion_fingerprint.streams cimport Stream
 from vermilion_fingerprint.tcp import Syn
+from vermilion_fingerprint.tcp import fingerprint as syn_fingerprint
 from vermilion_pipeline.flowid import FLOW_IDLE, FLOW_LIFE, community_id
 
 cdef enum:
@@ -76,6 +77,7 @@ cdef class Direction:
     cdef Py_ssize_t credit      # bytes that may still be looked at
     cdef int tries, messages, syns
     cdef bint opened            # its SYN without ACK was seen: this is the client's direction
+    cdef str syn                # that SYN's fingerprint
     cdef bint accepted          # its SYN with ACK was seen: this is the server's
     cdef bint done
 
@@ -265,20 +267,17 @@ cdef class FlowTable:
     cdef int _syn(self, Flow flow, Direction direction, dict record, long long time) except -1:
         """A segment that opens a connection is a message by itself, and so is each repetition of it."""
         cdef bint acknowledges = record["flags"] & ACK != 0
+        version = 4 if len(direction.src_ip) == 4 else 6
+        syn = Syn(version, record["ttl"], record["ip_id"], record["window"], record["options"], acknowledges)
         if acknowledges:
             direction.accepted = True
         else:
             direction.opened = True
+            direction.syn = syn_fingerprint(syn)
         forms = self._recognised.syn_ack if acknowledges else self._recognised.syn
         if forms:
-            version = 4 if len(direction.src_ip) == 4 else 6
-            syn = Syn(
-                version, record["ttl"], record["ip_id"], record["window"], record["options"], acknowledges
-            )
             name = "tcp_server" if acknowledges else "tcp"
-            event = self._event(
-                flow, direction, name, direction.syns, record["seq"], time, syn, forms
-            )
+            event = self._event(flow, direction, name, direction.syns, record["seq"], time, syn, forms)
             self.events.append(event)
             direction.syns += 1
         return 0
@@ -419,6 +418,7 @@ cdef class FlowTable:
             "fingerprints": {form: write(message) for form, write in forms.items()},
             "reassembled": False,
             "truncated": False,
+            "syn": direction.syn,
         }
         if self._readable:
             event["readable"] = {name: message.readable()}

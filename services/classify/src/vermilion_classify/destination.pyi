@@ -1,0 +1,3 @@
+PORTS: dict[int, str]
+
+class Destination: ...

@@ -1,0 +1,3 @@
+FAMILY_NAMES: dict[str, str]
+
+def layout_of(syn: bytes) -> bytes: ...
