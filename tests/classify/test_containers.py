@@ -64,8 +64,8 @@ def test_what_is_not_whole_is_refused(
 
 SECTIONS = [
     "rows_at", "gains_at", "gain_row", "process", "family", "os", "os_at", "exact_value", "sorted_value",
-    "sorted_next", "tokens", "tokens_at", "posted", "posted_at", "key_at", "text_at", "known_at", "entry_layer",
-    "entry_model",
+    "sorted_next", "tokens", "tokens_at", "posted", "posted_at", "key_at", "text_at", "known_at",
+    "entry_layer", "entry_model",
 ]  # fmt: skip
 
 
