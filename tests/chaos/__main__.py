@@ -1,0 +1,57 @@
+"""``make chaos``: rounds of faults on a real three-node Apache Kafka, and the report."""
+
+import os
+import random
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from chaos.faults import FAULTS
+from chaos.round import Outcome, Plan, play
+from chaos.verify import Verdict
+from conftest import find_ports
+
+
+def main() -> int:
+    """Play the rounds; 0 when nothing differs and every fault hit, else 1."""
+    fixed = os.environ.get("VERMILION_CHAOS_SEED")
+    rounds = int(os.environ.get("VERMILION_CHAOS_ROUNDS", "10"))
+    first = int(fixed) if fixed else random.SystemRandom().randrange(1_000_000)
+    plan = Plan()
+    outcomes = []
+    for seed in range(first, first + rounds):
+        with tempfile.TemporaryDirectory(prefix="vermilion-chaos-", ignore_cleanup_errors=True) as scratch:
+            outcome = play(plan, seed, Path(scratch), find_ports(3), _tell)
+        outcomes.append(outcome)
+        _tell(
+            f"seed {seed}: {outcome.faults} faults, {outcome.runs} runs, {outcome.seconds:.0f} s; {outcome.verdict}"
+        )
+    for line in report(outcomes):
+        sys.stdout.write(f"{line}\n")
+    good = all(one.verdict.clean and not one.not_hit and one.faults >= plan.faults for one in outcomes)
+    return 0 if good else 1
+
+
+def report(outcomes: list[Outcome]) -> list[str]:
+    """The faults by kind, what differs, and what else was seen."""
+    hits: Counter[str] = sum((one.hits for one in outcomes), Counter())
+    verdict = sum((one.verdict for one in outcomes), Verdict(0, 0, 0, 0, 0))
+    lines = [f"{'fault':<42}  hit"]
+    lines += [f"{fault.kind:<42}  {hits[fault.kind]:>3}" for fault in FAULTS]
+    lines += [f"{'all':<42}  {hits.total():>3}", ""]
+    seeds = ", ".join(str(one.seed) for one in outcomes)
+    lines += [f"{len(outcomes)} rounds, seeds {seeds}; the longest took {max(o.seconds for o in outcomes):.0f} s"]
+    lines += [f"not possible here: {kind}" for kind in sorted({k for one in outcomes for k in one.impossible})]
+    for one in outcomes:
+        lines += [f"seed {one.seed}: not hit: {reason}" for reason in one.not_hit]
+        lines += [f"seed {one.seed}: restarted by the supervisor: {end}" for end in one.ends]
+    return [*lines, str(verdict)]
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
