@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -18,15 +19,15 @@ def main() -> int:
     fixed = os.environ.get("VERMILION_CHAOS_SEED")
     rounds = int(os.environ.get("VERMILION_CHAOS_ROUNDS", "10"))
     first = int(fixed) if fixed else random.SystemRandom().randrange(1_000_000)
+    # Whoever ends this must not leave brokers and services behind.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     plan = Plan()
     outcomes = []
     for seed in range(first, first + rounds):
         with tempfile.TemporaryDirectory(prefix="vermilion-chaos-", ignore_cleanup_errors=True) as scratch:
             outcome = play(plan, seed, Path(scratch), find_ports(3), _tell)
         outcomes.append(outcome)
-        _tell(
-            f"seed {seed}: {outcome.faults} faults, {outcome.runs} runs, {outcome.seconds:.0f} s; {outcome.verdict}"
-        )
+        _tell(f"seed {seed}: {outcome.faults} faults in {outcome.seconds:.0f} s; {outcome.verdict}")
     for line in report(outcomes):
         sys.stdout.write(f"{line}\n")
     good = all(one.verdict.clean and not one.not_hit and one.faults >= plan.faults for one in outcomes)
@@ -41,8 +42,12 @@ def report(outcomes: list[Outcome]) -> list[str]:
     lines += [f"{fault.kind:<42}  {hits[fault.kind]:>3}" for fault in FAULTS]
     lines += [f"{'all':<42}  {hits.total():>3}", ""]
     seeds = ", ".join(str(one.seed) for one in outcomes)
-    lines += [f"{len(outcomes)} rounds, seeds {seeds}; the longest took {max(o.seconds for o in outcomes):.0f} s"]
-    lines += [f"not possible here: {kind}" for kind in sorted({k for one in outcomes for k in one.impossible})]
+    lines += [
+        f"{len(outcomes)} rounds, seeds {seeds}; the longest took {max(o.seconds for o in outcomes):.0f} s"
+    ]
+    lines += [
+        f"not possible here: {kind}" for kind in sorted({k for one in outcomes for k in one.impossible})
+    ]
     for one in outcomes:
         lines += [f"seed {one.seed}: not hit: {reason}" for reason in one.not_hit]
         lines += [f"seed {one.seed}: restarted by the supervisor: {end}" for end in one.ends]

@@ -71,7 +71,9 @@ def _gone_by_kill(victim: Replica, code: int) -> None:
         raise NotHit(f"process {victim.pid} had ended by itself, with {code}")
 
 
-def _hit(world: World, draw: random.Random, stage: str, action: str, at: tuple[str, ...]) -> tuple[Replica, str]:
+def _hit(
+    world: World, draw: random.Random, stage: str, action: str, at: tuple[str, ...]
+) -> tuple[Replica, str]:
     """Arm a point and wait for a replica to pass it."""
     armed = world.fleet.points[stage]
     point, count = points.choose(draw, at)
@@ -80,36 +82,18 @@ def _hit(world: World, draw: random.Random, stage: str, action: str, at: tuple[s
         until(lambda: armed.hit() is not None, f"a {stage} at point {point!r}")
     finally:
         armed.disarm()
-    pid = armed.hit()
-    for one in world.fleet.of(stage):
-        if one.pid == pid:
-            one.expected_end = action != points.ABORT
-            return one, point
-    # The supervisor was quicker: the process has ended and has a successor.
-    raise NotHit(f"process {pid} is no replica of {stage} any more")
+    victim = world.fleet.started[armed.hit() or 0]
+    # What is aborted must go on; what is stopped, or cut off, may find itself fenced.
+    victim.expected_end = action != points.ABORT
+    return victim, point
 
 
 def _kill_at_point(stage: str) -> Inject:
     def inject(world: World, draw: random.Random) -> str:
-        armed = world.fleet.points[stage]
-        point, count = points.choose(draw, points.POINTS)
-        before = {one.pid: one for one in world.fleet.of(stage)}
-        armed.arm(point, points.KILL, count)
-        for one in before.values():
-            one.expected_end = True
-        try:
-            until(lambda: armed.hit() is not None, f"a {stage} at point {point!r}")
-        finally:
-            armed.disarm()
-        pid = armed.hit()
-        if pid not in before:
-            before |= {one.pid: one for one in world.fleet.of(stage)}
-        victim = before[pid] if pid in before else None
-        if victim is None:
-            return f"{stage}, process {pid}, killed at {point}"
+        victim, point = _hit(world, draw, stage, points.KILL, points.POINTS)
         code = victim.process.wait(10)
         _gone_by_kill(victim, code)
-        return f"{stage}-{victim.number}, process {pid}, ended with {code} at {point}"
+        return f"{stage}-{victim.number}, process {victim.pid}, ended with {code} at {point}"
 
     return inject
 
@@ -168,7 +152,7 @@ def _zombie(world: World, draw: random.Random) -> str:
     if replaced:
         # Its name is another's: it must go.
         until(lambda: not victim.running, "the fenced zombie to end", 90)
-    end = "went back to what is committed" if victim.running else f"ended with {victim.process.returncode}"
+    end = _end(victim)
     how = "its name taken over" if replaced else "its partitions taken over"
     return f"{stage}-{victim.number}, process {victim.pid}, stopped at {point}, {how}; woken, it {end}"
 
@@ -195,8 +179,14 @@ def _cut(world: World, draw: random.Random) -> str:
     if not held:
         raise NotHit(f"process {victim.pid} had no connection to cut")
     until(lambda: not victim.running or victim.log_lines(_NOT_COMMITTED) > lines, "the cut to be noticed", 90)
-    end = "went back to what is committed" if victim.running else f"ended with {victim.process.returncode}"
-    return f"{stage}-{victim.number} cut off at {point} for {seconds:.0f} s, {held} connections; then it {end}"
+    return (
+        f"{stage}-{victim.number} cut off at {point} for {seconds:.0f} s, {held} connections; "
+        f"then it {_end(victim)}"
+    )
+
+
+def _end(victim: Replica) -> str:
+    return "went back to what is committed" if victim.running else f"ended with {victim.process.returncode}"
 
 
 def _poison(world: World, draw: random.Random) -> str:
@@ -211,7 +201,9 @@ def _poison(world: World, draw: random.Random) -> str:
     producer.close()
     if left or delivered != count:
         raise NotHit(f"{delivered} of {count} poison records delivered")
-    return f"{count} records that do not decode, acknowledged"  # that each is a dead letter, the verifier sees
+    return (
+        f"{count} records that do not decode, acknowledged"  # that each is a dead letter, the verifier sees
+    )
 
 
 def _broker_killed(world: World, draw: random.Random) -> str:
@@ -289,7 +281,9 @@ FAULTS: Final = (
     Fault("kill -9 of fingerprint", Lane.SERVICES, _kill("fingerprint"), cheap=True),
     Fault("kill -9 of classify", Lane.SERVICES, _kill("classify"), cheap=True),
     Fault("kill -9 of capture", Lane.SERVICES, lambda world, draw: world.feeder.kill_one(draw)),
-    Fault("kill -9 in a transaction of fingerprint", Lane.SERVICES, _kill_at_point("fingerprint"), cheap=True),
+    Fault(
+        "kill -9 in a transaction of fingerprint", Lane.SERVICES, _kill_at_point("fingerprint"), cheap=True
+    ),
     Fault("kill -9 in a transaction of classify", Lane.SERVICES, _kill_at_point("classify"), cheap=True),
     Fault("SIGTERM", Lane.SERVICES, _terminate, cheap=True),
     Fault("scale 1→4→2", Lane.SERVICES, _scale),

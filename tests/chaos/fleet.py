@@ -118,6 +118,8 @@ class Fleet:
 
     def __post_init__(self) -> None:
         self.points = {stage: Points(self.folder / f"{stage}.armed") for stage in STAGES}
+        self.started: dict[int, Replica] = {}
+        """Every process that there ever was, by its id."""
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._starts = 0
@@ -158,7 +160,8 @@ class Fleet:
             process = subprocess.Popen(
                 command, stdout=out, stderr=out, env={**os.environ, **ENVIRONMENT, **self.environment}
             )
-        return Replica(stage, number, process, port, log)
+        self.started[process.pid] = replica = Replica(stage, number, process, port, log)
+        return replica
 
     def abandon(self, replica: Replica) -> None:
         """Wanted no more, but not ended: a replacement takes its number, and its name."""
@@ -201,7 +204,8 @@ class Fleet:
                 for key, replica in list(self.replicas.items()):
                     if replica.running:
                         continue
-                    if not replica.expected_end:
+                    # Nobody but the harness kills.
+                    if not replica.expected_end and replica.process.returncode != -signal.SIGKILL:
                         self.ends.append(_last_words(replica))
                     self.restarts += 1
                     self.replicas[key] = self.start(replica.stage, replica.number)

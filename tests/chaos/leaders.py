@@ -31,7 +31,7 @@ def move(client: AdminClient, bootstrap: tuple[str, int], topic: str, number: in
     _reassign(bootstrap, topic, number, order)
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        client.elect_leaders(ElectionType.PREFERRED, [TopicPartition(topic, number)])  # type: ignore[no-untyped-call]
+        client.elect_leaders(ElectionType.PREFERRED, [TopicPartition(topic, number)])
         time.sleep(0.2)
         if leaders(client, topic)[number] == after:
             return before, after

@@ -1,8 +1,8 @@
 """Faults at chosen points of a transaction, inside the service's own process.
 
 A service that the launcher started looks, at each point, for the file that arms it: the harness writes
-``POINT ACTION COUNT`` there, and the first process that comes by so many times takes it. Nothing of this is in
-production code: the launcher puts its own broker in the place of the real one.
+``POINT ACTION COUNT`` there, and the first process that comes by so many times takes it. Nothing of this is
+in production code: the launcher puts its own broker in the place of the real one.
 """
 
 import os

@@ -4,7 +4,6 @@ A proxy stands before each broker's second listener. A cut swallows nothing: wha
 sent waits, as it does when TCP finds no way, and goes on after the cut. No connection is closed.
 """
 
-import os
 import re
 import socket
 import threading
@@ -182,7 +181,7 @@ def _ports_of(pid: int) -> set[int]:
     try:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             try:
-                found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(descriptor))
+                found = re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink()))
             except OSError:  # closed meanwhile
                 continue
             if found:

@@ -164,7 +164,8 @@ def letters(messages: Iterable[Message]) -> list[Told]:
     for message in messages:
         headers = dict(message.headers)
         origin = "/".join(
-            headers.get(f"vermilion_origin_{name}", b"?").decode() for name in ("topic", "partition", "offset")
+            headers.get(f"vermilion_origin_{name}", b"?").decode()
+            for name in ("topic", "partition", "offset")
         )
         found.append(Told(origin, f"{origin} {_digest(message.value or b'')}", 0))
     return found
