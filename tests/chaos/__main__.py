@@ -9,9 +9,9 @@ from collections import Counter
 from pathlib import Path
 
 from chaos.faults import FAULTS
+from chaos.proxy import find_port
 from chaos.round import Outcome, Plan, play
 from chaos.verify import Verdict
-from conftest import find_ports
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
     outcomes = []
     for seed in range(first, first + rounds):
         with tempfile.TemporaryDirectory(prefix="vermilion-chaos-", ignore_cleanup_errors=True) as scratch:
-            outcome = play(plan, seed, Path(scratch), find_ports(3), _tell)
+            outcome = play(plan, seed, Path(scratch), find_port(3), _tell)
         outcomes.append(outcome)
         _tell(f"seed {seed}: {outcome.faults} faults in {outcome.seconds:.0f} s; {outcome.verdict}")
     for line in report(outcomes):

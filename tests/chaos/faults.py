@@ -282,9 +282,9 @@ FAULTS: Final = (
     Fault("kill -9 of classify", Lane.SERVICES, _kill("classify"), cheap=True),
     Fault("kill -9 of capture", Lane.SERVICES, lambda world, draw: world.feeder.kill_one(draw)),
     Fault(
-        "kill -9 in a transaction of fingerprint", Lane.SERVICES, _kill_at_point("fingerprint"), cheap=True
+        "kill -9 of fingerprint in a transaction", Lane.SERVICES, _kill_at_point("fingerprint"), cheap=True
     ),
-    Fault("kill -9 in a transaction of classify", Lane.SERVICES, _kill_at_point("classify"), cheap=True),
+    Fault("kill -9 of classify in a transaction", Lane.SERVICES, _kill_at_point("classify"), cheap=True),
     Fault("SIGTERM", Lane.SERVICES, _terminate, cheap=True),
     Fault("scale 1→4→2", Lane.SERVICES, _scale),
     Fault("transaction aborted", Lane.SERVICES, _abort, cheap=True),

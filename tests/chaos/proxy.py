@@ -13,7 +13,9 @@ from pathlib import Path
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll
 from typing import Final
 
-from vermilion.dev.kafka import Node
+from conftest import find_ports
+
+from vermilion.dev.kafka import Node, ports_free
 
 BEHIND: Final = 200
 """A broker's second listener is so far above its first, and its proxy as far again."""
@@ -31,6 +33,15 @@ def listeners(node: Node) -> Mapping[str, str]:
         "advertised.listeners": f"{usual},PROXIED://127.0.0.1:{node.port + BEFORE}",
         "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
     }
+
+
+def find_port(nodes: int) -> int:
+    """A first port for so many nodes, with room for their second listeners and the proxies."""
+    for _ in range(100):
+        port = find_ports(nodes)
+        if ports_free(port + BEHIND, nodes):
+            return port
+    raise RuntimeError("no free ports for a cluster with a network between 20000 and 32000")
 
 
 @dataclass(eq=False)
