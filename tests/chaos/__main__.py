@@ -1,7 +1,12 @@
-"""``make chaos``: rounds of faults on a real three-node Apache Kafka, and the report."""
+"""``make chaos``: rounds of faults on a real three-node Apache Kafka, and the report.
+
+``VERMILION_CHAOS_ROUNDS`` (10) rounds; ``VERMILION_CHAOS_SEED`` is the first one's seed, and each has the next
+number. The report goes to stdout, what happens meanwhile to stderr, logs to ``.cache/chaos/SEED``.
+"""
 
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -9,9 +14,12 @@ from collections import Counter
 from pathlib import Path
 
 from chaos.faults import FAULTS
+from chaos.feeder import ROOT
 from chaos.proxy import find_port
 from chaos.round import Outcome, Plan, play
 from chaos.verify import Verdict
+
+_LOGS = ROOT / ".cache/chaos"
 
 
 def main() -> int:
@@ -25,7 +33,10 @@ def main() -> int:
     outcomes = []
     for seed in range(first, first + rounds):
         with tempfile.TemporaryDirectory(prefix="vermilion-chaos-", ignore_cleanup_errors=True) as scratch:
-            outcome = play(plan, seed, Path(scratch), find_port(3), _tell)
+            try:
+                outcome = play(plan, seed, Path(scratch), find_port(3), _tell)
+            finally:
+                _keep_logs(Path(scratch), seed)
         outcomes.append(outcome)
         _tell(f"seed {seed}: {outcome.faults} faults in {outcome.seconds:.0f} s; {outcome.verdict}")
     for line in report(outcomes):
@@ -52,6 +63,13 @@ def report(outcomes: list[Outcome]) -> list[str]:
         lines += [f"seed {one.seed}: not hit: {reason}" for reason in one.not_hit]
         lines += [f"seed {one.seed}: restarted by the supervisor: {end}" for end in one.ends]
     return [*lines, str(verdict)]
+
+
+def _keep_logs(scratch: Path, seed: int) -> None:
+    """What services and brokers wrote goes to ``.cache/chaos``: a round cannot be played again exactly."""
+    kept = _LOGS / str(seed)
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(scratch, kept, ignore=shutil.ignore_patterns("topics"))
 
 
 def _tell(line: str) -> None:
