@@ -1,7 +1,7 @@
 """``make chaos``: rounds of faults on a real three-node Apache Kafka, and the report.
 
-``VERMILION_CHAOS_ROUNDS`` (10) rounds; ``VERMILION_CHAOS_SEED`` is the first one's seed, and each has the next
-number. The report goes to stdout, what happens meanwhile to stderr, logs to ``.cache/chaos/SEED``.
+``VERMILION_CHAOS_ROUNDS`` (10) rounds; ``VERMILION_CHAOS_SEED`` is the first one's seed, and each has the
+next number. The report goes to stdout, what happens meanwhile to stderr, logs to ``.cache/chaos/SEED``.
 """
 
 import os

@@ -13,6 +13,7 @@ from chaos import leaders, points
 from chaos.fleet import SESSION_SECONDS, STAGES, TRANSACTION_SECONDS, NotHit, Replica, until
 from chaos.world import SMALL_DISK, World
 
+from vermilion_pipeline.ports import BrokerError
 from vermilion_pipeline.topics import FINGERPRINTS, PAYLOADS
 
 _NOT_COMMITTED = "batch not committed"
@@ -190,13 +191,14 @@ def _end(victim: Replica) -> str:
 
 
 def _poison(world: World, draw: random.Random) -> str:
+    until(lambda: _answers(world), "a broker to answer")
     producer = world.broker.producer()
     count = draw.randint(2, 6)
     for number in range(count):
         topic = draw.choice((PAYLOADS, FINGERPRINTS))
         value = draw.choice((b"", b"no avro", b"\x00\x00\x00\x00\x09unknown id", b"\xc3\x01" + bytes(30)))
         producer.produce(world.topic(topic), b"poison %d" % number, value, (("origin", b"kept"),))
-    left = producer.flush(30)
+    left = producer.flush(60)
     delivered = producer.delivered
     producer.close()
     if left or delivered != count:
@@ -204,6 +206,14 @@ def _poison(world: World, draw: random.Random) -> str:
     return (
         f"{count} records that do not decode, acknowledged"  # that each is a dead letter, the verifier sees
     )
+
+
+def _answers(world: World) -> bool:
+    try:
+        world.broker.topics()
+    except BrokerError:
+        return False
+    return True
 
 
 def _broker_killed(world: World, draw: random.Random) -> str:

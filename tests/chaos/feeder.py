@@ -23,13 +23,14 @@ _REFUSED = "no Kafka broker answers"
 class Capture:
     """One ``vermilion capture``, which publishes files one after the other."""
 
-    def __init__(self, files: Sequence[Path], bootstrap: str, prefix: str, log: Path) -> None:
+    def __init__(self, files: Sequence[Path | str], bootstrap: str, prefix: str, log: Path) -> None:
+        """Start; relative names are looked for beside ``log``."""
         self.log = log
         command = [str(Path(sys.executable).with_name("vermilion")), "capture", "-b", bootstrap]
         command += ["--topic-prefix", prefix, "--sensor", "chaos", *map(str, files)]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                command, stdout=out, stderr=out, env={**os.environ, **ENVIRONMENT}
+                command, stdout=out, stderr=out, env={**os.environ, **ENVIRONMENT}, cwd=log.parent
             )
 
     def published(self) -> int:

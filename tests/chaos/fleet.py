@@ -91,14 +91,15 @@ class Replica:
         except OSError:
             return False
 
-    def metric(self, name: str) -> float | None:
-        """A metric's value, all labels summed; None when it does not answer."""
+    def metric(self, name: str, label: str = "") -> float | None:
+        """A metric's value, summed over all its labels or those with ``label``; None without an answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=2) as answer:
                 text = answer.read().decode()
         except OSError:
             return None
-        found = re.findall(rf"^vermilion_{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+        labels = rf"{{.*{label}.*}}" if label else r"(?:{.*})?"
+        found = re.findall(rf"^vermilion_{name}{labels} (\S+)$", text, re.MULTILINE)
         return sum(map(float, found)) if found else None
 
 
