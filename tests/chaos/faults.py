@@ -99,6 +99,11 @@ def _kill_at_point(stage: str) -> Inject:
     return inject
 
 
+def _kill_capture(world: World, draw: random.Random) -> str:
+    until(lambda: _answers(world), "a broker to answer")  # without one it refuses to begin
+    return world.feeder.kill_one(draw)
+
+
 def _terminate(world: World, draw: random.Random) -> str:
     victim = _victim(world, draw, draw.choice(STAGES))
     victim.signal(signal.SIGTERM)
@@ -290,7 +295,7 @@ def _logs(folder: Path) -> str:
 FAULTS: Final = (
     Fault("kill -9 of fingerprint", Lane.SERVICES, _kill("fingerprint"), cheap=True),
     Fault("kill -9 of classify", Lane.SERVICES, _kill("classify"), cheap=True),
-    Fault("kill -9 of capture", Lane.SERVICES, lambda world, draw: world.feeder.kill_one(draw)),
+    Fault("kill -9 of capture", Lane.SERVICES, _kill_capture),
     Fault(
         "kill -9 of fingerprint in a transaction", Lane.SERVICES, _kill_at_point("fingerprint"), cheap=True
     ),
