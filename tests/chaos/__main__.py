@@ -41,7 +41,7 @@ def main() -> int:
         _tell(f"seed {seed}: {outcome.faults} faults in {outcome.seconds:.0f} s; {outcome.verdict}")
     for line in report(outcomes):
         sys.stdout.write(f"{line}\n")
-    good = all(one.verdict.clean and not one.not_hit and one.faults >= plan.faults for one in outcomes)
+    good = all(one.verdict.clean and not one.troubles and one.faults >= plan.faults for one in outcomes)
     return 0 if good else 1
 
 
@@ -60,7 +60,7 @@ def report(outcomes: list[Outcome]) -> list[str]:
         f"not possible here: {kind}" for kind in sorted({k for one in outcomes for k in one.impossible})
     ]
     for one in outcomes:
-        lines += [f"seed {one.seed}: not hit: {reason}" for reason in one.not_hit]
+        lines += [f"seed {one.seed}: {reason}" for reason in one.troubles]
         lines += [f"seed {one.seed}: restarted by the supervisor: {end}" for end in one.ends]
     return [*lines, str(verdict)]
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ RECORDINGS: Final = tuple(sorted((ROOT / "cli/src/vermilion/recordings").glob("*
 SMALL: Final = tuple(sorted((ROOT / "tests/data").glob("*.pcap")))
 _TOLD = ": run "
 """In the line that ``capture`` writes when a file is published."""
+_RUN = re.compile(r"^(.+): run (\w+): ", re.MULTILINE)
 _REFUSED = "no Kafka broker answers"
 """What it says when it comes while all brokers are down: it has published nothing, and lost nothing."""
 
@@ -39,11 +41,16 @@ class Capture:
 
 
 class Feeder:
-    """Publishes until stopped; ``runs`` tells how many whole files."""
+    """Publishes until stopped.
+
+    ``runs``: how many whole files; ``acknowledged``: the runs of captures that Kafka has taken wholly, and
+    the file of each.
+    """
 
     def __init__(self, folder: Path, bootstrap: str, prefix: str, draw: random.Random, pause: float) -> None:
         """``pause``: mean seconds between two captures."""
-        self.runs = self.killed = 0
+        self.runs = 0
+        self.acknowledged: dict[str, Path] = {}
         self.trouble: list[str] = []
         self._folder, self._bootstrap, self._prefix = folder, bootstrap, prefix
         self._draw, self._pause = draw, pause
@@ -62,6 +69,8 @@ class Feeder:
         if code and _REFUSED not in capture.log.read_text():
             self.trouble.append(f"capture ended with {code}: {capture.log.read_text()[-300:]}")
         self.runs += capture.published()
+        if code == 0:
+            self.acknowledged |= {run: Path(name) for name, run in _RUN.findall(capture.log.read_text())}
 
     def capture(self, files: Sequence[Path]) -> Capture:
         """Begin to publish ``files``."""
@@ -79,7 +88,6 @@ class Feeder:
         finally:
             capture.process.kill()
             code = capture.process.wait()
-        self.killed += 1
         done = capture.published()
         self.runs += done
         if code != -9 or done >= len(files):

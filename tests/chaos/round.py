@@ -25,7 +25,8 @@ class Outcome:
     seed: int
     verdict: Verdict
     hits: Counter[str]
-    not_hit: list[str]
+    troubles: list[str]
+    """Faults not shown to hit, captures that failed, runs that gave other than what scan tells."""
     ends: list[str]
     runs: int
     seconds: float
@@ -64,7 +65,7 @@ def play(plan: Plan, seed: int, folder: Path, port: int, tell: Tell = lambda _: 
     """Play a round. Raises what the set-up raises; a lane's own defect too."""
     began = time.monotonic()
     hits: Counter[str] = Counter()
-    not_hit: list[str] = []
+    troubles: list[str] = []
     broken: list[BaseException] = []
     with World(folder, port, seed, plan.pause, plan.replicas) as world:
         kinds = [kind for kind in plan.kinds if kind.possible(world)]
@@ -80,7 +81,7 @@ def play(plan: Plan, seed: int, folder: Path, port: int, tell: Tell = lambda _: 
                     try:
                         evidence = fault.inject(world, draw)
                     except NotHit as reason:
-                        not_hit.append(f"{fault.kind}: {reason}")
+                        troubles.append(f"{fault.kind}: {reason}")
                         evidence = f"NOT HIT: {reason}"
                     else:
                         hits[fault.kind] += 1
@@ -101,11 +102,11 @@ def play(plan: Plan, seed: int, folder: Path, port: int, tell: Tell = lambda _: 
         tell(f"{time.monotonic() - began:5.1f} s  no more traffic, {world.feeder.runs} runs; verifying")
         verdict = world.verdict()
         world.idle()
-        not_hit += world.feeder.trouble
+        troubles += [*world.feeder.trouble, *world.odd_runs]
         codes = world.fleet.close()
         if any(codes):
-            not_hit.append(f"exit codes at the end: {codes}")
+            troubles.append(f"exit codes at the end: {codes}")
         return Outcome(
-            seed, verdict, hits, not_hit, world.fleet.ends, world.feeder.runs, time.monotonic() - began,
+            seed, verdict, hits, troubles, world.fleet.ends, world.feeder.runs, time.monotonic() - began,
             [kind.kind for kind in plan.kinds if kind not in kinds],
         )  # fmt: skip

@@ -30,7 +30,7 @@ def test_a_short_round_loses_repeats_invents_and_reorders_nothing(tmp_path: Path
     assert len(kinds) == len(_SHORT)
     plan = Plan(faults=len(_SHORT), events=1_000, kinds=kinds, pause=1.0)
     outcome = play(plan, 4, tmp_path, find_port(3), told.append)
-    assert outcome.not_hit == [], told
+    assert outcome.troubles == [], told
     assert sorted(outcome.hits) == sorted(_SHORT), told
     assert outcome.verdict.clean, (outcome.verdict, told)
     assert outcome.verdict.expected >= plan.events

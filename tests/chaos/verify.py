@@ -96,15 +96,26 @@ class Undisturbed:
     """What the records of ``payloads`` give when nothing happens on the way."""
 
     def __init__(
-        self, payloads: Mapping[Partition, Sequence[Message]], knowledge: Knowledge | None, prefix: str
+        self,
+        payloads: Mapping[Partition, Sequence[Message]],
+        knowledge: Knowledge | None,
+        prefix: str,
+        codec: Codec = _CODEC,
     ) -> None:
-        """Run both stages. ``knowledge`` None: fingerprint alone, whose events then count."""
+        """Run both stages. ``knowledge`` None: fingerprint alone, whose events then count.
+
+        ``codec``: decodes the records; one with the registry when the services have one.
+        """
         self.events: list[Told] = []
         self.dead: list[Told] = []
+        self.by_run: Counter[str] = Counter()
+        """Events of each run."""
+        self._codec = codec
         encode = _CODEC.encoder(FINGERPRINTS)
         decode = _CODEC.decoder(FINGERPRINTS)
         for partition in sorted(payloads):
-            outputs = self._through(FingerprintStage(), payloads[partition], prefix)
+            outputs = list(self._through(FingerprintStage(), payloads[partition], prefix))
+            self.by_run.update(event["run"] for event in outputs)
             # As over the wire: classify is given what the encoding keeps.
             events = [decode(encode(event)) for event in outputs]
             if knowledge is not None:
@@ -116,7 +127,7 @@ class Undisturbed:
             self.events += [event_told(event) for event in events]
 
     def _through(self, stage: Stage, messages: Sequence[Message], prefix: str) -> Iterator[Any]:
-        task, decode = stage.task(), _CODEC.decoder(PAYLOADS)
+        task, decode = stage.task(), self._codec.decoder(PAYLOADS)
         topic = PAYLOADS.full_name(prefix)
         for start in range(0, len(messages), _BATCH):
             batch = []
@@ -134,9 +145,9 @@ class Undisturbed:
                 yield output.record
 
 
-def undecodable(messages: Iterable[Message], prefix: str) -> list[Told]:
+def undecodable(messages: Iterable[Message], prefix: str, codec: Codec = _CODEC) -> list[Told]:
     """The dead letters that records of ``fingerprints`` must become: those that do not decode."""
-    decode, topic = _CODEC.decoder(FINGERPRINTS), FINGERPRINTS.full_name(prefix)
+    decode, topic = codec.decoder(FINGERPRINTS), FINGERPRINTS.full_name(prefix)
     found = []
     for message in messages:
         try:
@@ -146,15 +157,15 @@ def undecodable(messages: Iterable[Message], prefix: str) -> list[Told]:
     return found
 
 
-def classified(messages: Iterable[Message]) -> list[Told]:
+def classified(messages: Iterable[Message], codec: Codec = _CODEC) -> list[Told]:
     """What is in ``classified``."""
-    decode = _CODEC.decoder(CLASSIFIED)
+    decode = codec.decoder(CLASSIFIED)
     return [event_told(decode(message.value), message.partition.number) for message in messages]
 
 
-def fingerprinted(messages: Iterable[Message]) -> list[Told]:
+def fingerprinted(messages: Iterable[Message], codec: Codec = _CODEC) -> list[Told]:
     """What is in ``fingerprints``."""
-    decode = _CODEC.decoder(FINGERPRINTS)
+    decode = codec.decoder(FINGERPRINTS)
     return [event_told(decode(message.value), message.partition.number) for message in messages]
 
 

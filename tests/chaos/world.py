@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import TracebackType
 
@@ -17,9 +17,11 @@ from chaos.fleet import STAGES, Fleet, NotHit, until
 from chaos.proxy import Network, listeners
 from confluent_kafka.admin import AdminClient
 
+from vermilion import scan
 from vermilion.dev.kafka import Cluster, Node
 from vermilion_classify.knowledge import Knowledge, load
 from vermilion_classify.sources import sources
+from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.kafka import KafkaBroker
 from vermilion_pipeline.ports import Message, Partition
 from vermilion_pipeline.topics import CLASSIFIED, DEADLETTER, FINGERPRINTS, PAYLOADS, TOPICS, Topic
@@ -45,6 +47,10 @@ class World:
     pause: float = 3.0
     replicas: int = 2
     prefix: str = field(default_factory=lambda: f"chaos-{uuid.uuid4().hex[:8]}.")
+    codec: Codec = field(default_factory=Codec)
+    """What the verifier decodes with."""
+    odd_runs: list[str] = field(default_factory=list)
+    """Runs that Kafka has taken wholly, of which ``payloads`` gives other than what ``scan`` tells."""
     disk: Path | None = None
     """Where the small file system is mounted; None: it cannot be here."""
 
@@ -114,12 +120,17 @@ class World:
         payloads: dict[Partition, list[Message]] = {}
         for message in self.read(PAYLOADS):
             payloads.setdefault(message.partition, []).append(message)
-        undisturbed = verify.Undisturbed(payloads, self.knowledge, self.prefix)
+        undisturbed = verify.Undisturbed(payloads, self.knowledge, self.prefix, self.codec)
+        self.odd_runs = [
+            f"run {run} of {path.name} gives {undisturbed.by_run[run]} events and not {_scanned(path)}"
+            for run, path in self.feeder.acknowledged.items()
+            if undisturbed.by_run[run] != _scanned(path)
+        ]
         found = self.read(CLASSIFIED, len(undisturbed.events))
-        dead = undisturbed.dead + verify.undecodable(self.read(FINGERPRINTS), self.prefix)
+        dead = undisturbed.dead + verify.undecodable(self.read(FINGERPRINTS), self.prefix, self.codec)
         letters = self.read(DEADLETTER, len(dead))
         late = self.read(CLASSIFIED, len(found))
-        return verify.compare(undisturbed.events, verify.classified(late)) + verify.compare(
+        return verify.compare(undisturbed.events, verify.classified(late, self.codec)) + verify.compare(
             dead, verify.letters(letters)
         )
 
@@ -148,6 +159,12 @@ class World:
     def published(self) -> int:
         """How many events the runs published so far give at least: what is in ``classified`` by now."""
         return len(self.read(CLASSIFIED, seconds=10))
+
+
+@cache
+def _scanned(path: Path) -> int:
+    """How many events ``scan`` tells of a file."""
+    return sum(1 for _ in scan(path, types=None))
 
 
 @contextlib.contextmanager
