@@ -22,6 +22,7 @@ from conftest import find_ports
 from vermilion.dev.kafka import Cluster
 from vermilion_capture.source import FileSource, Item
 from vermilion_fingerprint.stage import FingerprintStage
+from vermilion_pipeline import logs
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.health import Health
 from vermilion_pipeline.kafka import KafkaBroker
@@ -32,6 +33,8 @@ from vermilion_pipeline.stage import Handled, Incoming, Stage, Task
 from vermilion_pipeline.topics import PAYLOADS, TOPICS
 
 PARTITIONS: Final = 12
+BATCHES: Final = (500, 5_000)
+"""Records that a transaction takes: as live traffic gives them, and as a backlog does."""
 _PASSES = 150
 _FIN_RST = 5
 
@@ -42,7 +45,9 @@ class States:
     def __init__(self) -> None:
         self.held: dict[bytes, bytearray] = {}
         self.changed: set[bytes] = set()
-        self.written = 0
+        self.written = self.bytes = 0
+        self.again = 0
+        """The most records that a new owner of a partition would have had to read again."""
 
     def take(self, record: Mapping[str, Any], key: bytes | None) -> None:
         """A segment: its flow grows, or ends."""
@@ -96,6 +101,7 @@ class ChangelogBroker(Wrapped):
                 for flow in states.changed:
                     held = states.held.get(flow)
                     self._inner.produce(topic, flow, bytes(held) if held is not None else None)
+                    states.bytes += len(flow) + len(held or b"")
                 states.written += len(states.changed)
                 states.changed.clear()
                 self._inner.send_offsets(offsets, consumer)
@@ -104,34 +110,59 @@ class ChangelogBroker(Wrapped):
         return producer
 
 
+class Watched(Wrapped):
+    """The broker, whose transactions tell how far the low-water mark is behind."""
+
+    def __init__(self, inner: Broker, states: States) -> None:
+        super().__init__(inner)
+        self._states = states
+
+    def transactional(self, transactional_id: str) -> TransactionalProducer:
+        states = self._states
+
+        class Watching(Wrapped):
+            def send_offsets(self, offsets: Mapping[Partition, Committed], consumer: Consumer) -> None:
+                behind = (int(one.metadata) - one.offset for one in offsets.values() if one.metadata)
+                states.again = max(states.again, *behind, 0)
+                self._inner.send_offsets(offsets, consumer)
+
+        producer: TransactionalProducer = Watching(self._inner.transactional(transactional_id))
+        return producer
+
+
 def main() -> int:
     """Measure both, twice, in turn."""
+    logs.configure(level="warning")
     with (
         tempfile.TemporaryDirectory(prefix="vermilion-mechanisms-", ignore_cleanup_errors=True) as scratch,
         Cluster(Path(scratch, "kafka"), port=find_ports(1)) as cluster,
     ):
         records = _interleaved()
-        for attempt in range(2):
-            for name in ("low-water mark", "changelog"):
-                sys.stdout.write(f"{_measure(name, f'm{attempt}-{name[:3]}.', cluster.bootstrap, records)}\n")
-                sys.stdout.flush()
+        for batch, attempt, name in itertools.product(BATCHES, range(2), ("low-water mark", "changelog")):
+            prefix = f"m{batch}-{attempt}-{name[:3]}."
+            told = _measure(name, prefix, cluster.bootstrap, records, batch)
+            sys.stdout.write(f"{batch:>5} a batch, {name:<14}: {told}\n")
+            sys.stdout.flush()
     return 0
 
 
-def _measure(name: str, prefix: str, bootstrap: str, records: Sequence[tuple[bytes | None, bytes]]) -> str:
+def _measure(
+    name: str, prefix: str, bootstrap: str, records: Sequence[tuple[bytes | None, bytes]], batch: int
+) -> str:
     broker = KafkaBroker({"bootstrap.servers": bootstrap})
     state_topic = f"{prefix}state.fingerprint"
     broker.create([*(topic.full_name(prefix) for topic in TOPICS), state_topic], PARTITIONS, None)
     _fill(broker, PAYLOADS.full_name(prefix), records)
     states = States()
     stage: Stage = FingerprintStage()
-    around: Broker = broker
+    around: Broker = Watched(broker, states)
     if name == "changelog":
         stage = ChangelogStage(stage, states)
         around = ChangelogBroker(broker, states, state_topic)
     runtime = Runtime(
-        around, stage, Codec(), prefix=prefix, instance="0", metrics=Metrics("fingerprint"), health=Health()
-    )
+        around, stage, Codec(), prefix=prefix, instance="0", metrics=Metrics("fingerprint"), health=Health(),
+        batch_records=batch,
+    )  # fmt: skip
     total = sum(PARTITIONS if key is None else 1 for key, _ in records)
     while runtime.totals.consumed == 0:
         runtime.step()
@@ -142,7 +173,12 @@ def _measure(name: str, prefix: str, bootstrap: str, records: Sequence[tuple[byt
     runtime._consumer.close()
     runtime._producer.close()
     rate, per = (total - first) / seconds, 1e6 * cpu / (total - first)
-    return f"{name}: {rate:,.0f} records/s, {per:.1f} us of CPU each; {states.written:,} states written"
+    more = (
+        f"{states.written:,} states of {states.bytes / 2**20:.0f} MiB written"
+        if states.written
+        else f"at most {states.again:,} records of a partition to read again"
+    )
+    return f"{rate:7,.0f} records/s, {per:.1f} us of CPU each; {more}"
 
 
 def _interleaved() -> list[tuple[bytes | None, bytes]]:

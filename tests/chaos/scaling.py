@@ -79,7 +79,7 @@ def _measure(count: int, bootstrap: str, scratch: Path) -> float:
         if left < rate:
             raise NotHit(f"the backlog was too small: {left:.0f} of {backlog} events were left")
         until(
-            lambda: sum(one.metric("consumer_lag") or 0 for one in replicas) == 0
+            lambda: all(one.metric("consumer_lag") == 0 for one in replicas)
             and _consumed(replicas) >= backlog,
             "the backlog to be answered, and the exported lag to be zero again", 300.0,
         )  # fmt: skip
