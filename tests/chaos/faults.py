@@ -11,7 +11,7 @@ from typing import Final
 
 from chaos import leaders, points
 from chaos.fleet import SESSION_SECONDS, STAGES, TRANSACTION_SECONDS, NotHit, Replica, until
-from chaos.world import SMALL_DISK, World
+from chaos.world import PARTITIONS, SMALL_DISK, World
 
 from vermilion_pipeline.ports import BrokerError
 from vermilion_pipeline.topics import FINGERPRINTS, PAYLOADS
@@ -120,7 +120,7 @@ def _scale(world: World, draw: random.Random) -> str:
     seen = []
     for count in (4, 2):
         world.fleet.scale(stage, count)
-        until(lambda: sum(_partitions(world, stage)) == 12 and min(_partitions(world, stage)) > 0,
+        until(lambda: sum(_partitions(world, stage)) == PARTITIONS and min(_partitions(world, stage)) > 0,
               f"partitions shared out among {count} of {stage}", 90.0)  # fmt: skip
         seen.append("+".join(f"{number:.0f}" for number in _partitions(world, stage)))
         time.sleep(draw.uniform(0.5, 2))
@@ -151,7 +151,13 @@ def _zombie(world: World, draw: random.Random) -> str:
         if replaced:
             world.fleet.abandon(victim)
         lines = victim.log_lines(_NOT_COMMITTED)
-        time.sleep(max(TRANSACTION_SECONDS, SESSION_SECONDS) + 3)
+        time.sleep(max(TRANSACTION_SECONDS, SESSION_SECONDS) + 1)
+        # Brokers that were down meanwhile begin to count its session anew.
+        others = [one for one in world.fleet.of(stage) if one is not victim]
+        until(
+            lambda: sum(one.metric("partitions_assigned") or 0 for one in others) == PARTITIONS,
+            "the others to have all partitions",
+        )
     finally:
         victim.process.send_signal(signal.SIGCONT)
     until(lambda: not victim.running or victim.log_lines(_NOT_COMMITTED) > lines, "the zombie to notice", 90)

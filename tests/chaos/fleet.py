@@ -184,7 +184,7 @@ class Fleet:
         """End everything at once, however it goes."""
         self._closed.set()
         self._thread.join()
-        for one in self.replicas.values():
+        for one in self.started.values():  # those that were abandoned, too
             if one.running:
                 one.process.kill()
             one.process.wait()

@@ -28,7 +28,6 @@ class Outcome:
     troubles: list[str]
     """Faults not shown to hit, captures that failed, runs that gave other than what scan tells."""
     ends: list[str]
-    runs: int
     seconds: float
     impossible: list[str] = field(default_factory=list)
 
@@ -40,20 +39,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """How large a round is."""
+    """How large a round is. It has each of ``kinds`` at least once."""
 
     faults: int = 20
     events: int = 10_000
     kinds: Sequence[Fault] = FAULTS
     pause: float = 3.0
     replicas: int = 2
-    each: bool = True
-    """Each kind at least once."""
 
 
 def schedule(plan: Plan, kinds: Sequence[Fault], draw: random.Random) -> dict[Lane, list[Fault]]:
     """The faults of each lane, in order."""
-    chosen = list(kinds) if plan.each else []
+    chosen = list(kinds)
     cheap = [kind for kind in kinds if kind.cheap]
     while len(chosen) < plan.faults:
         chosen.append(draw.choice(cheap))
@@ -107,6 +104,6 @@ def play(plan: Plan, seed: int, folder: Path, port: int, tell: Tell = lambda _: 
         if any(codes):
             troubles.append(f"exit codes at the end: {codes}")
         return Outcome(
-            seed, verdict, hits, troubles, world.fleet.ends, world.feeder.runs, time.monotonic() - began,
+            seed, verdict, hits, troubles, world.fleet.ends, time.monotonic() - began,
             [kind.kind for kind in plan.kinds if kind not in kinds],
         )  # fmt: skip
