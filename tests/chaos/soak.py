@@ -140,7 +140,7 @@ def _settled(fingerprint: object, classify: object) -> tuple[float, float]:
     until(
         lambda: fingerprint("consumer_lag") == 0 == classify("consumer_lag")
         and fingerprint("records_produced_total") == classify("records_produced_total"),
-        "all events to be answered, and the exported lag to be zero", 180.0,
+        "all events to be answered, and the exported lag to be zero", 300.0,
     )  # fmt: skip
     return fingerprint("records_produced_total"), classify("records_produced_total")
 
