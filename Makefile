@@ -23,7 +23,7 @@ COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 
 	$(foreach name,build pipeline capture fingerprint classify,--no-emit-package vermilion-$(name)) --no-emit-package vermilion
 SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/buildtools/src/*/*.py)
 
-.PHONY: help setup build demo test lint kafka fuzz pins clean
+.PHONY: help setup build demo test lint kafka fuzz chaos soak scaling pins clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,15 @@ test: setup kafka lint ## every check and test, real Apache Kafka included
 
 fuzz: build .cache/fuzz-installed ## fuzz every parser for FUZZ_SECONDS (60) each, under sanitizers
 	PYTHONPATH=tests $(BIN)/python -m fuzz
+
+chaos: setup kafka ## rounds of faults on a three-node Kafka, and what they lost (VERMILION_CHAOS_ROUNDS, _SEED)
+	PYTHONPATH=tests $(BIN)/python -m chaos
+
+soak: setup kafka ## half an hour of traffic (VERMILION_SOAK_MINUTES): does memory grow?
+	PYTHONPATH=tests $(BIN)/python -m chaos.soak
+
+scaling: setup kafka ## what 2 and 4 replicas of classify do, each on a quarter of a core (root)
+	PYTHONPATH=tests $(BIN)/python -m chaos.scaling
 
 pins: .cache/uv-installed ## resolve the pins in requirements/ anew
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vermilion.dev.jars import DevError, default_data, exclusive, fetch, find_root, java, tools_dir
-from vermilion.dev.node import CONTROLLER_OFFSET, Node, await_end, is_free, java_command
+from vermilion.dev.node import CONTROLLER_OFFSET, Node, Settings, await_end, is_free, java_command
 
 __all__ = ["Cluster", "DevError", "Node", "default_data", "fetch", "find_root", "ports_free", "tools_dir"]
 
@@ -39,7 +39,15 @@ class _State:
 class Cluster:
     """One node or three; ``with Cluster(folder) as cluster`` starts them and stops them."""
 
-    def __init__(self, data: Path, nodes: int = 1, port: int = 9092, libs: Path | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        nodes: int = 1,
+        port: int = 9092,
+        libs: Path | None = None,
+        settings: Settings = lambda _: {},
+    ) -> None:
+        """``settings``: what each node's server.properties has beyond the usual."""
         if nodes not in (1, 3):
             raise DevError(f"a cluster has one node or three, not {nodes}")
         if not 1 <= port <= 65536 - CONTROLLER_OFFSET - nodes:
@@ -52,6 +60,7 @@ class Cluster:
         ]
         self.port = port
         self._libs = libs
+        self._settings = settings
 
     @classmethod
     def at(cls, data: Path) -> Cluster:
@@ -125,7 +134,7 @@ class Cluster:
         with contextlib.ExitStack() as undo, resources.as_file(packaged) as logging:
             command = java_command(program, libs, logging)
             for node in idle:
-                node.prepare(command, self.nodes, cluster_id)
+                node.prepare(command, self.nodes, cluster_id, self._settings(node))
             undo.callback(_end, idle)
             for node in idle:
                 node.launch(command)

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,10 +54,12 @@ class Node:
             pass
         return None
 
-    def prepare(self, java: Sequence[str], cluster: Sequence[Node], cluster_id: str) -> None:
-        """Write the node's settings, and format its storage if it is fresh."""
+    def prepare(
+        self, java: Sequence[str], cluster: Sequence[Node], cluster_id: str, more: Mapping[str, str]
+    ) -> None:
+        """Write the node's settings, ``more`` over the usual ones, and format its storage if it is fresh."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(_properties(self, cluster))
+        self.config.write_text(_properties(self, cluster, more))
         if (self.folder / "topics" / "meta.properties").is_file():
             return
         command = [*java, self._log_option, "kafka.tools.StorageTool", "format", "-t", cluster_id]
@@ -146,7 +148,11 @@ def java_command(program: str, libs: Path, logging: Path) -> list[str]:
     ]
 
 
-def _properties(node: Node, cluster: Sequence[Node]) -> str:
+Settings = Callable[[Node], Mapping[str, str]]
+"""What a node's server.properties has beyond, or instead of, the usual."""
+
+
+def _properties(node: Node, cluster: Sequence[Node], more: Mapping[str, str]) -> str:
     copies, in_sync = (3, 2) if len(cluster) == 3 else (1, 1)
     settings = {
         "process.roles": "broker,controller",
@@ -182,5 +188,6 @@ def _properties(node: Node, cluster: Sequence[Node]) -> str:
         "group.initial.rebalance.delay.ms": 0,
         "broker.session.timeout.ms": 6000,
         "broker.heartbeat.interval.ms": 1000,
+        **more,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())

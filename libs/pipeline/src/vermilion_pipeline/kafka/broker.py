@@ -148,10 +148,16 @@ class KafkaBroker:
         asked = {TopicPartition(*partition): which for partition in partitions}
 
         def ask(left: float) -> dict[Partition, int]:
-            answers = self._admin().list_offsets(
+            client = self._admin()
+            answers = client.list_offsets(
                 asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=left
             )
-            return {Partition(p.topic, p.partition): answer.result().offset for p, answer in answers.items()}
+            try:
+                return {Partition(p.topic, p.partition): one.result().offset for p, one in answers.items()}
+            except KafkaException:
+                # It would ask the leader that was again and again: it only learns of another this way.
+                client.list_topics(timeout=left)
+                raise
 
         # Transient errors are usual for a topic just created: its leader has yet to take it up.
         return errors.retried(ask, f"asking {self._addresses} for the offsets of partitions", _PATIENCE)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from vermilion_pipeline.kafka import errors, settings
+from vermilion_pipeline.kafka.deadlines import DidNotReturn, PatientThread
 from vermilion_pipeline.kafka.group import KafkaConsumer
 from vermilion_pipeline.kafka.producer import RequireTopics, make_producer
 from vermilion_pipeline.ports import (
@@ -28,6 +29,8 @@ _SETTLE_PATIENCE = 2.0
 """Seconds for records to be delivered before an abort; see ``_settle``."""
 _GRACE = 10.0
 """Seconds beyond the transaction's time-out for which a call is tried again."""
+_OVERDUE = 5.0
+"""Seconds beyond its own time-out after which a call counts as one that never returns."""
 
 
 class KafkaTransactionalProducer:
@@ -48,8 +51,13 @@ class KafkaTransactionalProducer:
         """librdkafka has given the transaction up, and delivers no more of it."""
         self._gone: BrokerError | None = None
         self._producer: Producer | None = make_producer(config)
+        self._thread = PatientThread(f"transactions {transactional_id}")
         producer = self._producer
-        self._call(producer.init_transactions, "registering", _INIT_PATIENCE)
+        try:
+            self._call(producer.init_transactions, "registering", _INIT_PATIENCE)
+        except BrokerError:
+            self._thread.close()
+            raise
 
     def begin(self) -> None:
         """Open a transaction. Raises ``BrokerError`` when one is open."""
@@ -125,6 +133,7 @@ class KafkaTransactionalProducer:
         producer, self._producer = self._producer, None
         if producer is None:
             return
+        self._thread.close()
         if self._began is not None and self._gone is None:
             with suppress(KafkaException):
                 self._settle(producer)
@@ -171,7 +180,17 @@ class KafkaTransactionalProducer:
             producer.poll(0.05)
 
     def _call(self, call: Callable[[float], None], doing: str, within: float | None = None) -> None:
-        errors.retried(call, doing, self._patience if within is None else within, self._translated)
+        """Make a call that may wait for the broker, again while its error is transient."""
+
+        def on_thread(left: float) -> None:
+            self._thread.call(lambda: call(left), left + _OVERDUE)
+
+        try:
+            errors.retried(on_thread, doing, self._patience if within is None else within, self._translated)
+        except DidNotReturn as error:
+            text = f"producer {self._id}, {doing}: {error}: build another under the same id"
+            self._gone = ProducerLost(text)
+            raise self._gone from None
 
     def _translated(self, error: KafkaError, doing: str) -> BrokerError:
         """What ``error`` means for the transaction; ``_failed`` or ``_gone`` remembers it."""

@@ -1,0 +1,176 @@
+"""``make soak``: does a service's memory grow? Traffic for half an hour (VERMILION_SOAK_MINUTES).
+
+One capture process publishes the recordings over and over, each pass a run of its own; it is stopped for
+a moment whenever it is ahead of a steady rate, a little above a million flows in half an hour. Resident
+memory is sampled each second and compared between the first third and the end, each as the median of a
+minute.
+"""
+
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from chaos.feeder import RECORDINGS, SMALL, Capture
+from chaos.fleet import STAGES, Fleet, NotHit, until
+from conftest import find_ports
+
+from vermilion import scan
+from vermilion.dev.kafka import Cluster
+from vermilion_pipeline.kafka import KafkaBroker
+from vermilion_pipeline.topics import TOPICS
+
+LIMIT: Final = 0.02
+FLOWS_A_MINUTE: Final = 1_000_000 / 30
+_PARTITIONS = 12
+_AHEAD = 1.1
+"""Times FLOWS_A_MINUTE that are published."""
+_TICK_SECONDS = 0.1
+_ENVIRONMENT = {"VERMILION_BATCH_RECORDS": "2000"}
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Memory:
+    """Resident bytes of one process over time."""
+
+    pid: int
+    samples: list[tuple[float, int]] = field(default_factory=list)
+
+    def sample(self, now: float) -> None:
+        """Look once."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        self.samples.append((now, pages * _PAGE))
+
+    def around(self, when: float, half: float) -> float:
+        """The median within ``half`` seconds of ``when``."""
+        return statistics.median(size for at, size in self.samples if abs(at - when) <= half)
+
+
+def main() -> int:
+    """Run; 0 when no service's memory has grown or shrunk by more than LIMIT, and none lost anything."""
+    minutes = float(os.environ.get("VERMILION_SOAK_MINUTES", "30"))
+    # Whoever ends this must not leave brokers and services behind.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="vermilion-soak-", ignore_cleanup_errors=True) as scratch:
+        folder = Path(scratch)
+        with Cluster(folder / "kafka", port=find_ports(1), settings=lambda _: _RETENTION) as cluster:
+            broker = KafkaBroker({"bootstrap.servers": cluster.bootstrap})
+            broker.create([topic.full_name("soak.") for topic in TOPICS], _PARTITIONS, None)
+            fleet = Fleet(folder, cluster.bootstrap, "soak.", _ENVIRONMENT, launcher=False)
+            try:
+                return _soak(fleet, folder, minutes * 60)
+            finally:
+                fleet.kill()
+
+
+_RETENTION: Final[Mapping[str, str]] = {
+    # What is answered need not be kept: a topic of half an hour would be gigabytes.
+    "log.segment.bytes": str(16 << 20),
+    "log.retention.bytes": str(64 << 20),
+    "log.retention.check.interval.ms": "10000",
+}
+
+
+def _soak(fleet: Fleet, folder: Path, seconds: float) -> int:
+    for stage in STAGES:
+        fleet.scale(stage, 1)
+    replicas = {stage: fleet.of(stage)[0] for stage in STAGES}
+    until(lambda: all(one.ready() for one in replicas.values()), "both services to be ready")
+    files = _links(folder)
+    capture = Capture(files, fleet.bootstrap, fleet.prefix, folder / "capture.log")
+    memory = {stage: Memory(one.pid) for stage, one in replicas.items()}
+    memory["capture"] = Memory(capture.process.pid)
+    pace = _Pace(capture)
+    began = sampled = time.monotonic()
+    while (now := time.monotonic() - began) < seconds:
+        if capture.process.poll() is not None:
+            raise NotHit(f"capture ended early: {capture.log.read_text()[-300:]}")
+        pace.keep(now)
+        if time.monotonic() - sampled >= 1:
+            sampled = time.monotonic()
+            for one in memory.values():
+                one.sample(now)
+        time.sleep(_TICK_SECONDS)
+    pace.close()
+    capture.process.send_signal(signal.SIGCONT)
+    capture.process.send_signal(signal.SIGINT)
+    capture.process.wait(60)
+    flows = replicas["fingerprint"].metric("events_total", 'type="tcp"') or 0
+    events = _settled(replicas["fingerprint"].metric, replicas["classify"].metric)
+    return _report(memory, seconds, flows, events, fleet.ends)
+
+
+class _Pace:
+    """Stops the capture while it has published more than its rate, by the files that it tells of."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._capture = capture
+        self._told = capture.log.open("rb")
+        self._files = 0
+        self._stopped = False
+        files = (*RECORDINGS, *SMALL)
+        flows = sum(1 for path in files for _ in scan(path, types={"tcp"}))
+        self._a_second = _AHEAD * FLOWS_A_MINUTE / 60 / flows * len(files)
+        """Files to publish each second."""
+
+    def keep(self, now: float) -> None:
+        """Look, ``now`` seconds after the beginning."""
+        self._files += self._told.read().count(b"\n")
+        ahead = self._files > now * self._a_second
+        if ahead != self._stopped:
+            self._stopped = ahead
+            self._capture.process.send_signal(signal.SIGSTOP if ahead else signal.SIGCONT)
+
+    def close(self) -> None:
+        """No more of it."""
+        self._told.close()
+
+
+def _settled(fingerprint: object, classify: object) -> tuple[float, float]:
+    """Events that fingerprint told and classify answered, when both are idle."""
+    assert callable(fingerprint)
+    assert callable(classify)
+    until(
+        lambda: fingerprint("consumer_lag") == 0 == classify("consumer_lag")
+        and fingerprint("records_produced_total") == classify("records_produced_total"),
+        "all events to be answered, and the exported lag to be zero", 300.0,
+    )  # fmt: skip
+    return fingerprint("records_produced_total"), classify("records_produced_total")
+
+
+def _links(folder: Path) -> list[str]:
+    """More passes than there is time for, by short names: a command line has a limit."""
+    names = []
+    for number, path in enumerate((*RECORDINGS, *SMALL)):
+        (folder / f"{number}").symlink_to(path)
+        names.append(f"{number}")
+    return names * 6_000
+
+
+def _report(
+    memory: Mapping[str, Memory], seconds: float, flows: float, events: tuple[float, float], ends: list[str]
+) -> int:
+    half = min(30.0, seconds / 12)
+    good = not ends and flows >= FLOWS_A_MINUTE * seconds / 60
+    sys.stdout.write(f"{flows:,.0f} flows in {seconds / 60:.0f} minutes; ")
+    sys.stdout.write(f"{events[0]:,.0f} events, {events[1]:,.0f} answers\n")
+    for name, one in memory.items():
+        early, late = one.around(seconds / 3, half), one.around(seconds - half, half)
+        good = good and abs(late / early - 1) <= LIMIT
+        sys.stdout.write(
+            f"{name:<12} {early / 2**20:6.1f} MiB at minute {seconds / 180:.0f}, {late / 2**20:6.1f} MiB at "
+            f"minute {seconds / 60:.0f}: {late / early - 1:+.1%}\n"
+        )
+    sys.stdout.writelines(f"{end}\n" for end in ends)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

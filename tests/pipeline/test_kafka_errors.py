@@ -1,0 +1,40 @@
+"""Which of Kafka's errors are waited out."""
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from vermilion_pipeline.kafka.errors import retried
+from vermilion_pipeline.ports import BrokerError
+
+
+class Failing:
+    """A call that fails so many times."""
+
+    def __init__(self, code: int, times: int) -> None:
+        self._code, self._times = code, times
+
+    def __call__(self, _left: float) -> str:
+        self._times -= 1
+        if self._times >= 0:
+            raise KafkaException(KafkaError(self._code))
+        return "answer"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        # Seen when brokers were restarted: an answer about the leader that was.
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    ],
+)
+def test_what_a_new_leader_causes_is_waited_out(code: int) -> None:
+    assert retried(Failing(code, 3), "asking", 5.0) == "answer"
+    with pytest.raises(BrokerError, match="asking"):
+        retried(Failing(code, 1_000), "asking", 0.1)
+
+
+def test_a_right_that_is_missing_is_not() -> None:
+    with pytest.raises(BrokerError, match="grant the right"):
+        retried(Failing(KafkaError.TOPIC_AUTHORIZATION_FAILED, 1), "asking", 5.0)
