@@ -13,11 +13,12 @@ from vermilion.commands.options import Kafka, Prefix, Servers, settings
 from vermilion.events import ROW_HEAD, payload_json, printable, row, tail_json
 from vermilion.interrupts import enough
 from vermilion_pipeline.codec import Codec, DecodeError
-from vermilion_pipeline.ports import Broker, Message
+from vermilion_pipeline.ports import Broker, Message, RegistryUnavailable
 from vermilion_pipeline.topics import BY_NAME, Topic
 
 TopicName = StrEnum("TopicName", list(BY_NAME))  # type: ignore[misc]
 _CLASSIFIED = TopicName("classified")
+_REGISTRY_PAUSE = 1.0
 _WIDTHS = (24, 24, 15, 32, 24, 6, 8)
 
 
@@ -62,8 +63,9 @@ def tail(
         broker, chosen.full_name(config.topic_prefix), beginning=start is From.BEGINNING, quiet_for=quiet_for
     )
     for count, message in enumerate(messages, 1):
+        line = _patiently(show, message)
         try:
-            sys.stdout.buffer.write(show(message))
+            sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             enough()
@@ -83,6 +85,19 @@ def follow(broker: Broker, topic: str, *, beginning: bool, quiet_for: float | No
                 last = time.monotonic()
     finally:
         reader.close()
+
+
+def _patiently(show: Callable[[Message], bytes], message: Message) -> bytes:
+    """The record's line; waits for a schema registry that does not answer, and says so once."""
+    told = False
+    while True:
+        try:
+            return show(message)
+        except RegistryUnavailable as error:
+            if not told:
+                typer.echo(f"vermilion: waiting: {error}", err=True)
+            told = True
+            time.sleep(_REGISTRY_PAUSE)
 
 
 def _json_line(topic: Topic, codec: Codec) -> Callable[[Message], bytes]:

@@ -19,7 +19,8 @@ from pathlib import Path
 from types import TracebackType
 
 from vermilion.dev.jars import DevError, default_data, exclusive, fetch, find_root, java, tools_dir
-from vermilion.dev.node import CONTROLLER_OFFSET, Node, await_end, is_free, java_command
+from vermilion.dev.node import CONTROLLER_OFFSET, Node, java_command
+from vermilion.dev.process import await_end, end, is_free
 
 __all__ = ["Cluster", "DevError", "Node", "default_data", "fetch", "find_root", "ports_free", "tools_dir"]
 
@@ -168,15 +169,7 @@ def ports_free(first: int, nodes: int = 1) -> bool:
 
 
 def _end(nodes: Sequence[Node]) -> list[int]:
-    for node in nodes:
-        node.signal(signal.SIGTERM)
-    late = await_end(nodes, STOP_SECONDS)
-    for node in late:
-        node.signal(signal.SIGKILL)
-    await_end(late, STOP_SECONDS)
-    for node in nodes:
-        (node.folder / "pid").unlink(missing_ok=True)
-    return [node.id for node in late]
+    return [node.id for node in end(nodes, STOP_SECONDS)]
 
 
 def _read_state(data: Path) -> _State | None:

@@ -45,6 +45,11 @@ class Metrics:
         self.partitions = Gauge(
             "vermilion_partitions_assigned", "Partitions assigned", registry=self.registry
         )
+        self.registry_waiting = Gauge(
+            "vermilion_registry_waiting",
+            "1 while a batch waits for the schema registry, else 0",
+            registry=self.registry,
+        )
         Gauge("vermilion_build_info", "Constant 1", ["stage"], registry=self.registry).labels(stage).set(1)
 
     def _counter(self, name: str, help_text: str, labels: list[str] | None = None) -> Counter:

@@ -42,6 +42,17 @@ class BrokerUnavailable(BrokerError):
     """No broker answers at the addresses given."""
 
 
+class RegistryUnavailable(BrokerUnavailable):
+    """The schema registry does not answer, or not sensibly: wait, and ask again.
+
+    What it was asked for may well be there, so no record is given up for it.
+    """
+
+
+class SchemaRefused(BrokerError):
+    """The schema registry refuses one of our schemas for good; nothing was written with it."""
+
+
 class UnknownTopic(BrokerError):
     """A topic that is needed does not exist."""
 

@@ -8,11 +8,11 @@ only rebuilds state. Nothing is open while polling, so a rebalance can only take
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vermilion_pipeline import headers
 from vermilion_pipeline.codec import Codec, DecodeError
@@ -28,6 +28,8 @@ from vermilion_pipeline.ports import (
     Message,
     Partition,
     ProducerLost,
+    RegistryUnavailable,
+    SchemaRefused,
     TransactionAborted,
     UnknownTopic,
 )
@@ -67,7 +69,8 @@ class StageFailed(Exception):
     """A task raised on a batch; the batch is handled again, record by record."""
 
 
-_TRANSACTION_ONLY = (TransactionAborted, ProducerLost, StageFailed)
+_MEMBERSHIP_STAYS = (TransactionAborted, ProducerLost, StageFailed, RegistryUnavailable)
+_FINAL = (Fenced, UnknownTopic, SchemaRefused)
 
 
 @dataclass(slots=True)
@@ -114,8 +117,9 @@ class Runtime:
         self._source = stage.consumes.full_name(prefix)
         self._target = stage.produces.full_name(prefix)
         self._dead_letters = DEADLETTER.full_name(prefix)
+        self._codec = codec
         self._decode = codec.decoder(stage.consumes)
-        self._encode = codec.encoder(stage.produces)
+        self._encode: Callable[[Mapping[str, Any]], bytes]
         self._assigned: dict[Partition, _Assigned] = {}
         self._careful: dict[Partition, int] = {}
         self._open = False
@@ -152,12 +156,15 @@ class Runtime:
     # The loop.
 
     def run(self, stop: Event) -> None:
-        """Until ``stop`` is set; the batch in hand is then committed. Raises Fenced, UnknownTopic."""
+        """Until ``stop`` is set; the batch in hand is then committed.
+
+        Raises Fenced, UnknownTopic, SchemaRefused.
+        """
         try:
             while not stop.is_set():
                 try:
                     self.step()
-                except (Fenced, UnknownTopic):
+                except _FINAL:
                     raise
                 except (BrokerError, StageFailed) as error:
                     self._recover(error, stop)
@@ -174,8 +181,9 @@ class Runtime:
         """
         messages = self._consumer.poll(self._batch_records, self._batch_wait)
         self._health.beat()
-        self._health.ready = True  # with no partition, too: one more replica than there are partitions
         self._read_lag()
+        # Not when constructed: a registry that is down then is waited for as one that goes later.
+        self._encode = self._codec.encoder(self._stage.produces)
         answered, offsets = Answered([], [], []), {}
         consumed = 0
         for partition, batch in _by_partition(messages).items():
@@ -189,6 +197,10 @@ class Runtime:
             self._commit(answered, offsets)
             self.totals.consumed += consumed
             self._metrics.consumed.inc(consumed)
+        # With no partition, too: one more replica than there are partitions.
+        self._health.ready = True
+        self._health.waiting_for = ""
+        self._metrics.registry_waiting.set(0)
         return len(messages)
 
     def _handle(
@@ -292,10 +304,12 @@ class Runtime:
             _log.warning("batch not committed; going back to what is", error=str(again))
             self._metrics.aborted.labels(type(again).__name__).inc()
             self._health.ready = False
+            self._health.waiting_for = str(again)
+            self._metrics.registry_waiting.set(isinstance(again, RegistryUnavailable))
             stop.wait(self._pause)
             self._pause = min(2 * self._pause + 0.1, _LONGEST_PAUSE_SECONDS)
             try:
-                if again is not error or not isinstance(error, _TRANSACTION_ONLY):
+                if again is not error or not isinstance(error, _MEMBERSHIP_STAYS):
                     self._reconnect()
                 self.restore()
             except Fenced:
