@@ -53,8 +53,15 @@ class FaultyProducer:
     def begin(self) -> None:
         self._inner.begin()
 
-    def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
-        self._inner.produce(topic, key, value, headers)
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
+    ) -> None:
+        self._inner.produce(topic, key, value, headers, partition)
 
     def send_offsets(self, offsets: Mapping[Partition, Committed], consumer: Consumer) -> None:
         self._inner.send_offsets(offsets, consumer)
@@ -92,6 +99,9 @@ class FaultyBroker:
 
     def create(self, topics: Sequence[str], partitions: int, replication: int | None) -> list[str]:
         return self._inner.create(topics, partitions, replication)
+
+    def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
+        return self._inner.ends(topics)
 
     def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> Consumer:
         return self._inner.consumer(topics, group, assignment)

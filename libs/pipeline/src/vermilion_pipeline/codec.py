@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -108,6 +109,11 @@ class Codec:
             return record
 
         return decode
+
+    def learn(self, value: bytes | None) -> None:
+        """Ask the registry now what decoding ``value`` will need of it. Raises ports.RegistryUnavailable."""
+        with suppress(DecodeError):
+            self._writer_schema(value or b"")
 
     def _writer_schema(self, value: bytes) -> tuple[Any, int]:
         if value[:2] == _SINGLE_OBJECT and len(value) >= 10:

@@ -142,7 +142,14 @@ class TransactionalProducer(Protocol):
     def begin(self) -> None:
         """Open a transaction."""
 
-    def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
+    ) -> None:
         """Add a record; waits while the queue is full."""
 
     def send_offsets(self, offsets: Mapping[Partition, Committed], consumer: Consumer) -> None:
@@ -169,6 +176,9 @@ class Broker(Protocol):
 
     def create(self, topics: Sequence[str], partitions: int, replication: int | None) -> list[str]:
         """Create what is missing; the names created."""
+
+    def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
+        """For each partition the offset that a reader of all that is committed now comes to."""
 
     def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> Consumer:
         """Join ``group``."""

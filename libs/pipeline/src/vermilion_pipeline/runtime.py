@@ -3,7 +3,8 @@
 One batch is one transaction: its outputs, its dead letters and its offsets appear together or not
 at all. The committed offset is the stage's low-water mark, and the next offset to answer is its
 metadata; a partition that comes (back) is read from the former, and what lies before the latter
-only rebuilds state. Nothing is open while polling, so a rebalance can only take what is committed.
+only rebuilds state. Where somebody began and came to no end, records are handled on trial first.
+Nothing is open while polling, so a rebalance can only take what is committed.
 """
 
 import time
@@ -33,8 +34,10 @@ from vermilion_pipeline.ports import (
     TransactionAborted,
     UnknownTopic,
 )
+from vermilion_pipeline.position import Position
 from vermilion_pipeline.stage import Handled, Incoming, Output, Rejected, Stage, Task
 from vermilion_pipeline.topics import DEADLETTER
+from vermilion_pipeline.trial import trial
 
 _LAG_EVERY_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 10.0
@@ -65,6 +68,10 @@ class Answered(NamedTuple):
     counts: list[Mapping[tuple[str, ...], int]]
 
 
+class ProcessKilled(Exception):
+    """Handling the record kills the process; says by what."""
+
+
 class StageFailed(Exception):
     """A task raised on a batch; the batch is handled again, record by record."""
 
@@ -91,6 +98,21 @@ class _Assigned:
     """The next offset to handle."""
     answer_from: int
     """Records before this offset are answered already: they only rebuild the task's state."""
+    killers: set[int]
+    """Offsets that are stepped over."""
+    trial_until: int
+    """Records to answer before this offset are tried in a child first."""
+    marked: bool
+    """The log says that somebody has begun here."""
+    watch_until: int = 0
+    """Commits before this offset go on saying so."""
+
+    def position(self) -> Position:
+        """What to commit."""
+        low = self.task.low_water()
+        if low is None or low >= self.next:
+            low = self.next
+        return Position(low, self.next, self.next < self.watch_until, frozenset(self.killers))
 
 
 class Runtime:
@@ -122,10 +144,13 @@ class Runtime:
         self._encode: Callable[[Mapping[str, Any]], bytes]
         self._assigned: dict[Partition, _Assigned] = {}
         self._careful: dict[Partition, int] = {}
+        self._begun: dict[Partition, tuple[int, int]] = {}
+        """Where it was this process that began, by partition, and until where on trial: no death."""
         self._open = False
         self._pause = 0.0
         self._lag_read = 0.0
-        broker.partitions([self._source, self._target, self._dead_letters])
+        counts = broker.partitions([self._source, self._target, self._dead_letters])
+        self._dead_partitions = counts[self._dead_letters]
         self._transactional_id = f"{prefix}{stage.name}-{instance}"
         self._producer = broker.transactional(self._transactional_id)
         self._group = f"{prefix}{stage.name}"
@@ -137,11 +162,19 @@ class Runtime:
         """Begin each partition from its low-water mark, with fresh state."""
         starts = {}
         for partition, found in committed.items():
-            start, answer_from = (found.offset, _answer_from(partition, found)) if found else (0, 0)
-            self._assigned[partition] = _Assigned(self._stage.task(), start, answer_from)
+            at = _position(partition, found) if found else Position(0, 0)
+            ours, trial_until = self._begun.get(partition, (None, 0))
+            if at.begun and ours != at.next:
+                trial_until = at.next + 2 * self._batch_records
+                _log.warning("not ended by the last owner; on trial", partition=str(partition), at=at.next)
+            self._assigned[partition] = _Assigned(
+                self._stage.task(), at.low, at.next, set(at.killers), trial_until, at.begun
+            )
+            if at.begun:
+                self._assigned[partition].watch_until = at.next + 2 * self._batch_records
             if found:
-                starts[partition] = start
-            _log.info("assigned", partition=str(partition), start=start, answer_from=answer_from)
+                starts[partition] = at.low
+            _log.info("assigned", partition=str(partition), start=at.low, answer_from=at.next)
         self._metrics.partitions.set(len(self._assigned))
         return starts
 
@@ -150,6 +183,7 @@ class Runtime:
         for partition in partitions:
             self._assigned.pop(partition, None)
             self._careful.pop(partition, None)
+            self._begun.pop(partition, None)
             _log.info("revoked", partition=str(partition))
         self._metrics.partitions.set(len(self._assigned))
 
@@ -186,13 +220,15 @@ class Runtime:
         self._encode = self._codec.encoder(self._stage.produces)
         answered, offsets = Answered([], [], []), {}
         consumed = 0
-        for partition, batch in _by_partition(messages).items():
+        batches = _by_partition(messages)
+        self._mark(batches)
+        for partition, batch in batches.items():
             assigned = self._assigned.get(partition)
             if assigned is None:  # taken away within this poll
                 continue
             consumed += self._handle(partition, assigned, batch, answered)
             if assigned.next > assigned.answer_from:
-                offsets[partition] = _to_commit(assigned)
+                offsets[partition] = assigned.position()
         if offsets:
             self._commit(answered, offsets)
             self.totals.consumed += consumed
@@ -203,6 +239,22 @@ class Runtime:
         self._metrics.registry_waiting.set(0)
         return len(messages)
 
+    def _mark(self, batches: Mapping[Partition, Sequence[Message]]) -> None:
+        """Before the first batch of a partition: say in its commit that somebody has begun here."""
+        offsets = {}
+        for partition, batch in batches.items():
+            assigned = self._assigned.get(partition)
+            if assigned is None or assigned.marked:
+                continue
+            at = assigned.answer_from or batch[0].offset  # nothing committed yet: the log may begin later
+            assigned.watch_until = at + 2 * self._batch_records
+            low = assigned.next or batch[0].offset
+            offsets[partition] = Position(low, at, True, frozenset(assigned.killers))
+        if offsets:
+            self._commit(Answered([], [], []), offsets)
+            for partition in offsets:
+                self._assigned[partition].marked = True
+
     def _handle(
         self, partition: Partition, assigned: _Assigned, batch: Sequence[Message], answered: Answered
     ) -> int:
@@ -210,6 +262,8 @@ class Runtime:
         known: list[Message] = []
         fresh: list[Message] = []
         for message in batch:
+            if message.offset in assigned.killers:
+                continue
             if message.offset >= assigned.next:  # else: read before a seek
                 (known if message.offset < assigned.answer_from else fresh).append(message)
         if known:
@@ -225,13 +279,17 @@ class Runtime:
         self, partition: Partition, assigned: _Assigned, messages: Sequence[Message], answered: Answered
     ) -> None:
         incoming = []
+        # What is only rebuilt has been handled before, and killed nobody.
+        on_trial = assigned.answer_from <= messages[0].offset < assigned.trial_until
+        if on_trial:
+            messages = self._tried(assigned, messages, answered)
         origin = {message.offset: message for message in messages}
         for message in messages:
             try:
                 incoming.append(Incoming(message.offset, message.key, self._decode(message.value)))
             except DecodeError as error:
                 answered.dead.append(DeadLetter(message, error))
-        if messages[0].offset <= self._careful.get(partition, -1):
+        if on_trial or messages[0].offset <= self._careful.get(partition, -1):
             encoded, handled = self._one_by_one(assigned.task, incoming)
         else:
             try:
@@ -245,7 +303,31 @@ class Runtime:
         answered.dead.extend(DeadLetter(origin[offset], error) for offset, error in handled.rejected)
         answered.counts.append(handled.counts)
 
-    def _commit(self, answered: Answered, offsets: Mapping[Partition, Committed]) -> None:
+    def _tried(
+        self, assigned: _Assigned, messages: Sequence[Message], answered: Answered
+    ) -> Sequence[Message]:
+        """The records that do not kill a child; those that twice do become dead letters."""
+        pending = {message.offset: message for message in messages}
+        for message in messages:
+            self._codec.learn(message.value)  # the child has no network
+
+        def attempt(offset: int) -> None:
+            message = pending[offset]
+            self._one_by_one(assigned.task, [Incoming(offset, message.key, self._decode(message.value))])
+
+        deaths: Counter[int] = Counter()
+        while (died := trial(list(pending), attempt, self._health.beat)) is not None:
+            _log.error("a child died of a record", offset=died.offset, how=died.how)
+            if died.offset is None:
+                break
+            deaths[died.offset] += 1
+            if deaths[died.offset] == 2:
+                killer = pending.pop(died.offset)
+                assigned.killers.add(killer.offset)
+                answered.dead.append(DeadLetter(killer, ProcessKilled(f"handling it ends in {died.how}")))
+        return list(pending.values())
+
+    def _commit(self, answered: Answered, offsets: Mapping[Partition, Position]) -> None:
         producer = self._producer
         producer.begin()
         self._open = True
@@ -253,11 +335,15 @@ class Runtime:
             producer.produce(self._target, key, value, head)
         for message, error in answered.dead:
             original, head = headers.dead_letter(message, self._stage.name, error)
-            producer.produce(self._dead_letters, message.key, original, head)
-        producer.send_offsets(offsets, self._consumer)
+            # By the origin's partition: put back, they come in the order that they had there.
+            number = message.partition.number % self._dead_partitions
+            producer.produce(self._dead_letters, message.key, original, head, number)
+        producer.send_offsets({one: at.committed() for one, at in offsets.items()}, self._consumer)
         with self._metrics.commit_seconds.time():
             producer.commit()
         self._open = False
+        for partition, at in offsets.items():
+            self._begun[partition] = (at.next, self._assigned[partition].trial_until)
         self._pause = 0.0
         self.totals.produced += len(answered.outputs)
         self.totals.dead += len(answered.dead)
@@ -354,19 +440,12 @@ def _by_partition(messages: Iterable[Message]) -> dict[Partition, list[Message]]
     return groups
 
 
-def _to_commit(assigned: _Assigned) -> Committed:
-    low_water = assigned.task.low_water()
-    if low_water is None or low_water >= assigned.next:
-        return Committed(assigned.next)
-    return Committed(low_water, str(assigned.next))
-
-
-def _answer_from(partition: Partition, committed: Committed) -> int:
-    """The next offset to answer, from a commit's metadata; without any, the offset itself."""
-    if committed.metadata.isdecimal():
-        return max(int(committed.metadata), committed.offset)
-    if committed.metadata:
+def _position(partition: Partition, committed: Committed) -> Position:
+    """What the commit says; metadata that no stage writes is ignored."""
+    try:
+        return Position.of(committed)
+    except ValueError:
         _log.warning(
             "foreign commit metadata ignored", partition=str(partition), metadata=committed.metadata[:100]
         )
-    return committed.offset
+        return Position(committed.offset, committed.offset)

@@ -72,6 +72,10 @@ class KafkaBroker:
             time.sleep(0.05)
         return created
 
+    def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
+        """Each partition's last stable offset. Raises ``UnknownTopic`` or ``BrokerUnavailable``."""
+        return self._stable_ends(self._every(topics))
+
     def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> KafkaConsumer:
         """Join ``group``. Raises ``UnknownTopic`` or ``BrokerUnavailable``."""
         self.partitions(topics)
@@ -79,8 +83,7 @@ class KafkaBroker:
 
     def reader(self, topics: Sequence[str], *, beginning: bool) -> KafkaReader:
         """Read every partition without a group, from the first record or the last stable offset."""
-        counts = self.partitions(topics)
-        every = [Partition(topic, number) for topic, count in counts.items() for number in range(count)]
+        every = self._every(topics)
         starts = self._first(every) if beginning else self._stable_ends(every)
         return KafkaReader(settings.consumer(self._config, f"vermilion-reader-{uuid.uuid4()}"), starts)
 
@@ -137,6 +140,10 @@ class KafkaBroker:
                 return False
             raise errors.translate(error, f"creating topic {topic}") from exception
         return True
+
+    def _every(self, topics: Sequence[str]) -> list[Partition]:
+        counts = self.partitions(topics)
+        return [Partition(topic, number) for topic, count in counts.items() for number in range(count)]
 
     def _first(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         return self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 _CLOSE_PATIENCE = 30.0
 """Seconds that ``close`` waits for deliveries."""
-_ANY = -1
+ANY = -1
 
 RequireTopics = Callable[[Sequence[str]], object]
 
@@ -57,7 +57,7 @@ class KafkaProducer:
         if topic not in self._known:
             self._require_topics((topic,))
             self._known.add(topic)
-        number = _ANY if partition is None else partition
+        number = ANY if partition is None else partition
         try:
             if headers:
                 producer.produce(topic, value, key, number, headers=list(headers))

@@ -6,7 +6,7 @@ from vermilion_pipeline.memory.cluster import Cluster
 from vermilion_pipeline.memory.consumer import MemoryConsumer, MemoryReader
 from vermilion_pipeline.memory.log import PartitionLog
 from vermilion_pipeline.memory.producer import MemoryProducer, MemoryTransactionalProducer
-from vermilion_pipeline.ports import Assignment
+from vermilion_pipeline.ports import Assignment, Partition
 
 
 class MemoryBroker:
@@ -48,6 +48,17 @@ class MemoryBroker:
             for topic in missing:
                 self._cluster.logs[topic] = [PartitionLog() for _ in range(partitions)]
             return missing
+
+    def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
+        """Each partition's last stable offset. Raises ``UnknownTopic``."""
+        with self._cluster.changed:
+            self._cluster.require(topics)
+            self._cluster.tick()
+            return {
+                Partition(topic, number): log.stable
+                for topic in topics
+                for number, log in enumerate(self._cluster.logs[topic])
+            }
 
     def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> MemoryConsumer:
         """Join ``group``. Raises ``UnknownTopic``."""
