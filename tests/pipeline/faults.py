@@ -1,7 +1,7 @@
 """A broker that fails on purpose, round a real one."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vermilion_pipeline.ports import (
@@ -16,6 +16,7 @@ from vermilion_pipeline.ports import (
     TransactionAborted,
     TransactionalProducer,
 )
+from vermilion_pipeline.rights import Right
 
 
 class Crash(BaseException):
@@ -111,6 +112,9 @@ class FaultyBroker:
 
     def producer(self) -> Producer:
         return self._inner.producer()
+
+    def missing(self, rights: Iterable[Right]) -> list[Right]:
+        return self._inner.missing(rights)
 
     def transactional(self, transactional_id: str) -> TransactionalProducer:
         return FaultyProducer(self._inner.transactional(transactional_id), self._faults)

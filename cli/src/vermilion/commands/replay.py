@@ -26,11 +26,12 @@ def replay(
     Ends with the last letter that was there at the start. Exits 1 when a letter had to be left.
     """
     from vermilion_pipeline.deadletters import put_back
-    from vermilion_pipeline.service import broker_and_codec
+    from vermilion_pipeline.service import broker_and_codec, naming_rights
 
     config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix)
     broker, _ = broker_and_codec(config)
-    report = put_back(broker, config.topic_prefix, limit, lambda line: typer.echo(line, err=True))
+    with naming_rights(broker, "replay", config.topic_prefix):
+        report = put_back(broker, config.topic_prefix, limit, lambda line: typer.echo(line, err=True))
     told = ", ".join(f"{count} to {topic}" for topic, count in sorted(report.put_back.items()))
     typer.echo(
         f"{report.put_back.total()} dead letters put back{': ' if told else ''}{told}; {report.left} left",

@@ -47,26 +47,30 @@ def capture(
     from vermilion_capture.capturefile import CaptureError
     from vermilion_capture.publish import Publisher
     from vermilion_capture.source import FileSource
-    from vermilion_pipeline.service import broker_and_codec
+    from vermilion_pipeline.service import broker_and_codec, naming_rights
 
     paths = capture_files([*(read or []), *(files or [])])
     config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix, sensor=sensor)
     broker, codec = broker_and_codec(config)
-    publisher = Publisher(broker, codec, config.topic_prefix)
     failed = 0
-    try:
-        with bytes_read() as progress:
-            for path in paths:
-                try:
-                    source = FileSource(path, config.sensor, depth)
-                    with interrupts(source.stop), _reported(path, source):
-                        publisher.publish(source, lambda s=source: progress(s.consumed, s.size))  # type: ignore[misc]
-                except CaptureError as error:
-                    failed += 1
-                    typer.echo(f"vermilion: error: {error}", err=True)
-    finally:
-        publisher.close()
-        typer.echo(f"{publisher.acknowledged} of {publisher.produced} records acknowledged", err=True)
+    with naming_rights(broker, "capture", config.topic_prefix):
+        publisher = Publisher(broker, codec, config.topic_prefix)
+        try:
+            with bytes_read() as progress:
+                for path in paths:
+                    try:
+                        source = FileSource(path, config.sensor, depth)
+                        with interrupts(source.stop), _reported(path, source):
+                            publisher.publish(source, lambda s=source: progress(s.consumed, s.size))  # type: ignore[misc]
+                    except CaptureError as error:
+                        failed += 1
+                        typer.echo(f"vermilion: error: {error}", err=True)
+        finally:
+            try:
+                publisher.close()
+            finally:
+                told = f"{publisher.acknowledged} of {publisher.produced} records acknowledged"
+                typer.echo(told, err=True)
     if failed:
         raise typer.Exit(1)
 

@@ -52,7 +52,7 @@ def tail(
     kafka: Kafka = None,
 ) -> None:
     """Follow a topic: committed records only, until Ctrl-C, --limit or --quiet-for."""
-    from vermilion_pipeline.service import broker_and_codec
+    from vermilion_pipeline.service import broker_and_codec, naming_rights
 
     config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix)
     broker, codec = broker_and_codec(config)
@@ -62,15 +62,16 @@ def tail(
     messages = follow(
         broker, chosen.full_name(config.topic_prefix), beginning=start is From.BEGINNING, quiet_for=quiet_for
     )
-    for count, message in enumerate(messages, 1):
-        line = _patiently(show, message)
-        try:
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            enough()
-        if count == limit:
-            break
+    with naming_rights(broker, "tail", config.topic_prefix):
+        for count, message in enumerate(messages, 1):
+            line = _patiently(show, message)
+            try:
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                enough()
+            if count == limit:
+                break
 
 
 def follow(broker: Broker, topic: str, *, beginning: bool, quiet_for: float | None) -> Iterator[Message]:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from vermilion.dev.jars import DevError, default_data, exclusive, fetch, find_root, java, tools_dir
 from vermilion.dev.node import CONTROLLER_OFFSET, Node, java_command
@@ -37,10 +38,30 @@ class _State:
     port: int
 
 
+class Security(NamedTuple):
+    """What makes a cluster other than open to all of this machine; for tests."""
+
+    settings: tuple[tuple[str, str], ...] = ()
+    """As ``Node`` has them."""
+    format_options: tuple[str, ...] = ()
+    client: tuple[tuple[str, str], ...] = ()
+    """librdkafka's settings of one who may ask whether the cluster is there."""
+
+
+_OPEN = Security()
+
+
 class Cluster:
     """One node or three; ``with Cluster(folder) as cluster`` starts them and stops them."""
 
-    def __init__(self, data: Path, nodes: int = 1, port: int = 9092, libs: Path | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        nodes: int = 1,
+        port: int = 9092,
+        libs: Path | None = None,
+        security: Security | None = None,
+    ) -> None:
         if nodes not in (1, 3):
             raise DevError(f"a cluster has one node or three, not {nodes}")
         if not 1 <= port <= 65536 - CONTROLLER_OFFSET - nodes:
@@ -49,8 +70,10 @@ class Cluster:
             )
         self.data = data.resolve()
         self.nodes = [
-            Node(number + 1, port + number, self.data / f"node{number + 1}") for number in range(nodes)
+            Node(number + 1, port + number, self.data / f"node{number + 1}", *(security or _OPEN)[:2])
+            for number in range(nodes)
         ]
+        self._client = dict((security or _OPEN).client)
         self.port = port
         self._libs = libs
 
@@ -141,7 +164,12 @@ class Cluster:
 
         # That it cannot connect yet is expected here, so the client is not to write about it.
         client = AdminClient(
-            {"bootstrap.servers": self.bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 250}
+            {
+                "bootstrap.servers": self.bootstrap,
+                "log_level": 0,
+                "reconnect.backoff.max.ms": 250,
+                **self._client,
+            }
         )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:

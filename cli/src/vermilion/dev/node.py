@@ -22,6 +22,10 @@ class Node:
     id: int
     port: int
     folder: Path
+    settings: tuple[tuple[str, str], ...] = ()
+    """Settings that win over ours, with {port}, {port_above} (10 above) and {controller_port} in them."""
+    format_options: tuple[str, ...] = ()
+    """What else the formatting of its storage is told: users with their passwords."""
 
     @property
     def controller_port(self) -> int:
@@ -51,11 +55,13 @@ class Node:
     def prepare(self, java: Sequence[str], cluster: Sequence[Node], cluster_id: str) -> None:
         """Write the node's settings, and format its storage if it is fresh."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        # Its settings may hold a key's password.
+        self.config.touch(mode=0o600)
         self.config.write_text(_properties(self, cluster))
         if (self.folder / "topics" / "meta.properties").is_file():
             return
         command = [*java, self._log_option, "kafka.tools.StorageTool", "format", "-t", cluster_id]
-        command += ["-c", str(self.config)]
+        command += ["-c", str(self.config), *self.format_options]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=FORMAT_SECONDS)
         if done.returncode:
             raise DevError(f"could not format {self.folder}:\n{(done.stdout + done.stderr).strip()}")
@@ -126,4 +132,6 @@ def _properties(node: Node, cluster: Sequence[Node]) -> str:
         "broker.session.timeout.ms": 6000,
         "broker.heartbeat.interval.ms": 1000,
     }
-    return "".join(f"{key}={value}\n" for key, value in settings.items())
+    ports = {"port": node.port, "port_above": node.port + 10, "controller_port": node.controller_port}
+    own = {key: value.format(**ports) for key, value in node.settings}
+    return "".join(f"{key}={value}\n" for key, value in {**settings, **own}.items())

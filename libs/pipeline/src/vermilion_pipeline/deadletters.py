@@ -90,11 +90,12 @@ def put_back(broker: Broker, prefix: str, limit: int | None, tell: Callable[[str
     """Put back the dead letters that are there now and were not put back before, ``limit`` at most.
 
     A letter goes with its own key, value and headers to the partition that it came from. One whose
-    origin is none of our topics, or whose value was cut, is left, and ``tell`` is told why.
+    origin is no topic that a stage reads, or whose value was cut, is left, and ``tell`` is told why.
     Raises BrokerError: UnknownTopic; Fenced when another replay of the same letters has begun.
     """
     topic = DEADLETTER.full_name(prefix)
-    origins = broker.partitions([one.full_name(prefix) for one in TOPICS if one is not DEADLETTER])
+    read = [one for one in TOPICS if {*one.read_by} & {*DEADLETTER.written_by}]
+    origins = broker.partitions([one.full_name(prefix) for one in read])
     seen = _Seen(broker.ends([topic]))
     report = Report()
     if seen.done:
@@ -152,7 +153,7 @@ def _place(letter: Message, origins: Mapping[str, int]) -> tuple[Partition, Head
         return "its headers do not say where it came from"
     name, number = found.partition
     if name not in origins:
-        return f"it came from {name!a:.100}, which is none of our topics here"
+        return f"it came from {name!a:.100}, from which no stage reads"
     if number >= origins[name]:
         return f"it came from partition {number} of {name}, which has {origins[name]}"
     if not found.whole:

@@ -6,6 +6,8 @@ The vocabulary is Kafka's. ``tests/conformance`` is the definition in detail: bo
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from vermilion_pipeline.rights import Right
+
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -51,6 +53,10 @@ class RegistryUnavailable(BrokerUnavailable):
 
 class SchemaRefused(BrokerError):
     """The schema registry refuses one of our schemas for good; nothing was written with it."""
+
+
+class AccessDenied(BrokerError):
+    """A right is missing on the broker; says on what, as far as the broker tells."""
 
 
 class UnknownTopic(BrokerError):
@@ -191,3 +197,6 @@ class Broker(Protocol):
 
     def transactional(self, transactional_id: str) -> TransactionalProducer:
         """A transactional producer; fences an older one of the same id."""
+
+    def missing(self, rights: Iterable[Right]) -> list[Right]:
+        """Those of ``rights`` that whoever uses this broker has not. Raises ``BrokerUnavailable``."""

@@ -21,6 +21,7 @@ from vermilion_pipeline.health import Health
 from vermilion_pipeline.logs import logger
 from vermilion_pipeline.metrics import Metrics
 from vermilion_pipeline.ports import (
+    AccessDenied,
     Broker,
     BrokerError,
     Committed,
@@ -77,7 +78,7 @@ class StageFailed(Exception):
 
 
 _MEMBERSHIP_STAYS = (TransactionAborted, ProducerLost, StageFailed, RegistryUnavailable)
-_FINAL = (Fenced, UnknownTopic, SchemaRefused)
+_FINAL = (AccessDenied, Fenced, UnknownTopic, SchemaRefused)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from vermilion_capture.source import Item
 from vermilion_pipeline.codec import Codec
-from vermilion_pipeline.ports import Broker, QueueFull
+from vermilion_pipeline.ports import AccessDenied, Broker, QueueFull
 from vermilion_pipeline.topics import PAYLOADS
 
 # How long the broker may take none of the queue before it counts as gone.
@@ -61,12 +61,14 @@ class Publisher:
                 return
 
     def close(self) -> None:
-        """Wait for every acknowledgment. Raises DeliveryError when some did not come."""
+        """Wait for every acknowledgment. Raises DeliveryError when some did not come, AccessDenied."""
         left = self._producer.flush(_STALLED_SECONDS)
         failures = Counter(self._producer.failures)
         if left:
             failures["not acknowledged in time"] = left
         self._producer.close()
+        if denied := [reason for reason in failures if reason.endswith("AUTHORIZATION_FAILED")]:
+            raise AccessDenied(f"writing to {self._topic}: {', '.join(denied)}")
         if failures:
             reasons = ", ".join(f"{count} x {reason}" for reason, count in failures.items())
             raise DeliveryError(f"{sum(failures.values())} of {self.produced} records are lost: {reasons}")

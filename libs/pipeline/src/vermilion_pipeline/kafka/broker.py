@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -14,8 +14,17 @@ from vermilion_pipeline.kafka import errors, settings
 from vermilion_pipeline.kafka.consumer import KafkaReader
 from vermilion_pipeline.kafka.group import KafkaConsumer
 from vermilion_pipeline.kafka.producer import KafkaProducer
+from vermilion_pipeline.kafka.rights import missing
 from vermilion_pipeline.kafka.transactions import KafkaTransactionalProducer
-from vermilion_pipeline.ports import Assignment, BrokerError, BrokerUnavailable, Partition, UnknownTopic
+from vermilion_pipeline.ports import (
+    AccessDenied,
+    Assignment,
+    BrokerError,
+    BrokerUnavailable,
+    Partition,
+    UnknownTopic,
+)
+from vermilion_pipeline.rights import Right
 
 _PATIENCE = 10.0
 """Seconds to wait for metadata."""
@@ -40,6 +49,8 @@ class KafkaBroker:
         known = self._metadata()
         missing = [topic for topic in topics if topic not in known]
         if missing:
+            if denied := [topic for topic in missing if self._denied(topic)]:
+                raise AccessDenied(f"no right to see topic {', '.join(denied)} at {self._addresses}")
             raise UnknownTopic(
                 f"no topic {', '.join(missing)} at {self._addresses}: "
                 "create it with `vermilion topics create`"
@@ -130,6 +141,19 @@ class KafkaBroker:
             for name, topic in answer.topics.items()
             if topic.error is None and topic.partitions
         }
+
+    def _denied(self, topic: str) -> bool:
+        """Whether the broker keeps ``topic`` from us, which a list of all topics does not tell."""
+        try:
+            answer = self._admin().list_topics(topic, _PATIENCE).topics[topic]
+        except KafkaException:
+            return False
+        return answer.error is not None and answer.error.code() in errors.DENIED
+
+    def missing(self, rights: Iterable[Right]) -> list[Right]:
+        """Those of ``rights`` that this user has not. Raises ``BrokerUnavailable``."""
+        self._metadata()
+        return missing(self._admin(), self._config, rights)
 
     def _is_new(self, topic: str, answer: "Future[None]") -> bool:
         try:

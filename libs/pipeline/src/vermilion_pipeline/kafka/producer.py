@@ -103,5 +103,7 @@ class KafkaProducer:
     def _refused(self, error: KafkaError) -> None:
         """What ``produce`` itself refuses: the record's fault, or the end of the producer."""
         if error.fatal() or error.code() == KafkaError._FATAL:
+            if error.code() in errors.DENIED:
+                raise errors.translate(error, "writing")
             raise BrokerError(f"the producer is beyond use ({error.str()}): build another")
         self._failures[error.name()] += 1

@@ -190,6 +190,9 @@ class KafkaTransactionalProducer:
             except KafkaException as exception:
                 error = errors.kafka_error(exception)
         text = f"producer {self._id}, {doing}: {error.str()}"
+        if error.code() in errors.DENIED:
+            self._gone = errors.translate(error, f"producer {self._id}, {doing}")
+            return self._gone
         if error.txn_requires_abort():
             self._stuck = True
             self._failed = TransactionAborted(f"{text}: abort, and go back to what is committed")
