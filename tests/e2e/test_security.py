@@ -2,11 +2,11 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from fingerprint.hellos import RECORDING
 from vermilion.dev.kafka import Cluster
 from vermilion_pipeline.kafka import KafkaBroker
 from vermilion_pipeline.rights import ROLES, Right, of
+from vermilion_pipeline.topics import TOPICS
 
 pytestmark = pytest.mark.kafka
 
@@ -185,41 +186,72 @@ def test_a_secret_is_refused_on_the_command_line() -> None:
     assert "hunter2" not in done.stderr
 
 
-CASES = [(role, right) for role in ROLES for right in ROLES[role]]
-
-
-@pytest.mark.parametrize(("role", "right"), CASES, ids=[f"{role}: {right}" for role, right in CASES])
-def test_each_missing_right_is_named_in_one_line(
-    role: str, right: Right, cluster: Secured, services: list[Running], tmp_path: Path
-) -> None:
-    prefix = f"{re.sub('[^a-z]', '-', f'{role} {right}'.lower())}."
-    create(cluster, prefix)
-    rights = of(role, prefix)
-    lacking = rights[ROLES[role].index(right)]
-    secured.grant(cluster.admin, [secured.binding(role, one) for one in rights if one != lacking])
-    source = KafkaBroker({"bootstrap.servers": cluster.bootstrap, **cluster.client}).producer()
-    for topic in ("payloads", "fingerprints", "deadletter"):
-        source.produce(f"{prefix}{topic}", b"key", b"no avro")
-    source.close()
+def failure_without(
+    lacking: Right, role: str, cluster: Secured, prefix: str, services: list[Running], folder: Path
+) -> list[str]:
+    """What the role says when its user has all of its rights on ``prefix`` but one."""
     environment = cluster.scram(role, prefix)
     if role in ("fingerprint", "classify"):
-        running = start(services, role, environment, tmp_path)
-        assert running.process.wait(60) == 1, running.log.read_text()
-        lines = running.log.read_text().splitlines()
-        # It failed, and did not go on failing: each attempt is a line.
-        assert sum("going back" in line for line in lines) == 0, lines
-        last = lines[-1]
-    else:
-        arguments = {
+        running = start(services, role, environment, folder)
+        assert running.process.wait(90) == 1, running.log.read_text()
+        return running.log.read_text().splitlines()
+    done = vermilion(
+        *{
             "capture": ("capture", "-r", RECORDING),
             "tail": ("tail", lacking.name.removeprefix(prefix), "--from", "beginning", "--quiet-for", "3"),
             "replay": ("replay", "--from", "deadletter"),
-        }[role]
-        done = vermilion(*arguments, **environment)
-        assert done.returncode == 1, done.stderr
-        last = done.stderr.splitlines()[-1]
-    assert last.startswith("vermilion: error: ")
-    assert f"{role} lacks: {lacking}" in last
-    doctor = vermilion("doctor", "--role", role, **environment)
-    assert doctor.returncode == 1
-    assert f"lacks {lacking}" in doctor.stdout
+        }[role],
+        **environment,
+    )
+    assert done.returncode == 1, done.stderr
+    return done.stderr.splitlines()
+
+
+def test_each_missing_right_is_named_in_one_line(
+    cluster: Secured, services: list[Running], tmp_path: Path
+) -> None:
+    """Several at once, as each spends most of its time waiting."""
+    admin = cluster.admin
+
+    def check(role: str, number: int) -> None:
+        prefix = f"{role}-{number}."
+        rights = of(role, prefix)
+        lacking = rights.pop(number)
+        names = [f"{prefix}{topic.name}" for topic in TOPICS]
+        as_admin = KafkaBroker({"bootstrap.servers": cluster.bootstrap, **cluster.client})
+        as_admin.create(names, 2, None)
+        secured.grant(admin, [secured.binding(role, right) for right in rights])
+        source = as_admin.producer()
+        for name in names:
+            source.produce(name, b"key", b"no avro")
+        source.close()
+        folder = tmp_path / prefix
+        folder.mkdir()
+        lines = failure_without(lacking, role, cluster, prefix, services, folder)
+        assert lines[-1].startswith("vermilion: error: "), lines
+        assert f"{role} lacks: {lacking}. Grant it" in lines[-1], lines
+        # It failed, and did not go on failing: each attempt is a line.
+        assert not [line for line in lines if "going back" in line], lines
+        as_user = KafkaBroker(
+            {
+                "bootstrap.servers": cluster.bootstrap,
+                **cluster.client,
+                "sasl.username": role,
+                "sasl.password": secured.password(role),
+            }
+        )
+        assert as_user.missing([*rights, lacking]) == [lacking]
+
+    cases = [(role, number) for role, rights in ROLES.items() for number in range(len(rights))]
+    with ThreadPoolExecutor(5) as pool:
+        for outcome in [pool.submit(check, *case) for case in cases]:
+            outcome.result()
+
+
+def test_doctor_names_what_a_role_lacks(cluster: Secured) -> None:
+    done = vermilion("doctor", "--role", "classify", **cluster.scram("fingerprint"))
+    assert done.returncode == 1
+    assert "no right to see topic acl.classified" in done.stdout
+    assert "classify lacks Read on topic acl.fingerprints" in done.stdout
+    assert "classify lacks Write on transactional id acl.classify-*" in done.stdout
+    assert "classify lacks Write on topic acl.deadletter" not in done.stdout
