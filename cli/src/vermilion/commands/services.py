@@ -70,6 +70,8 @@ def capture(
                 publisher.close()
             finally:
                 told = f"{publisher.acknowledged} of {publisher.produced} records acknowledged"
+                if drops := publisher.drops:
+                    told += "; dropped: " + ", ".join(f"{n} {cause}" for cause, n in sorted(drops.items()))
                 typer.echo(told, err=True)
     if failed:
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from vermilion.commands.options import Kafka, Prefix, Servers, settings
-from vermilion.events import ROW_HEAD, payload_json, printable, row, tail_json
+from vermilion.events import ROW_HEAD, payload_json, printable, row, sensor_json, tail_json
 from vermilion.interrupts import enough
 from vermilion_pipeline.codec import Codec, DecodeError
 from vermilion_pipeline.ports import Broker, Message, RegistryUnavailable
@@ -18,6 +18,8 @@ from vermilion_pipeline.topics import BY_NAME, Topic
 
 TopicName = StrEnum("TopicName", list(BY_NAME))  # type: ignore[misc]
 _CLASSIFIED = TopicName("classified")
+# Topics that have no table; the others are events.
+_JSON: dict[str, Callable[[Any], bytes]] = {"payloads": payload_json, "sensors": sensor_json}
 _REGISTRY_PAUSE = 1.0
 _WIDTHS = (24, 24, 15, 32, 24, 6, 8)
 
@@ -105,7 +107,7 @@ def _json_line(topic: Topic, codec: Codec) -> Callable[[Message], bytes]:
     if topic.schema is None:
         return _dead_letter
     decode = codec.decoder(topic)
-    to_json: Callable[[Any], bytes] = payload_json if topic.name == "payloads" else tail_json
+    to_json: Callable[[Any], bytes] = _JSON.get(topic.name, tail_json)
 
     def show(message: Message) -> bytes:
         try:
@@ -117,7 +119,7 @@ def _json_line(topic: Topic, codec: Codec) -> Callable[[Message], bytes]:
 
 
 def _table_line(topic: Topic, codec: Codec) -> Callable[[Message], bytes]:
-    if topic.schema is None or topic.name == "payloads":
+    if topic.schema is None or topic.name in _JSON:
         return _json_line(topic, codec)
     decode = codec.decoder(topic)
     head = [_columns(ROW_HEAD)]

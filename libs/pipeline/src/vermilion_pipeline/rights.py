@@ -6,7 +6,7 @@ Kafka's ``Read`` and ``Write`` imply ``Describe``. An idempotent producer needs 
 
 from typing import Final, Literal, NamedTuple
 
-from vermilion_pipeline.topics import CLASSIFIED, DEADLETTER, FINGERPRINTS, PAYLOADS, TOPICS, Topic
+from vermilion_pipeline.topics import CLASSIFIED, DEADLETTER, FINGERPRINTS, PAYLOADS, SENSORS, TOPICS, Topic
 
 Resource = Literal["topic", "group", "transactional id"]
 Operation = Literal["Read", "Write"]
@@ -46,7 +46,7 @@ def _stage(name: str, consumes: Topic, produces: Topic) -> tuple[Right, ...]:
 
 
 ROLES: Final[dict[str, tuple[Right, ...]]] = {
-    "capture": (_write(PAYLOADS),),
+    "capture": (_write(PAYLOADS), _write(SENSORS)),
     "fingerprint": _stage("fingerprint", PAYLOADS, FINGERPRINTS),
     "classify": _stage("classify", FINGERPRINTS, CLASSIFIED),
     "tail": tuple(_read(topic) for topic in TOPICS),
