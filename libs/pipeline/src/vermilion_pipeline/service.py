@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from prometheus_client import CollectorRegistry
+
 from vermilion_pipeline import logs, rights
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.health import Health, HealthServer
@@ -54,14 +56,7 @@ def serve(settings: Settings, make_stage: Callable[[], Stage]) -> Totals:
     stop = stop_on_signals()
     stage = make_stage()
     metrics, health = Metrics(stage.name), Health()
-    try:
-        server = (
-            HealthServer(settings.http_host, settings.http_port, health, metrics.registry)
-            if settings.http_port
-            else None
-        )
-    except OSError as error:
-        raise SettingsError(f"http_port {settings.http_port}: {error.strerror}; choose another") from None
+    server = http_server(settings, health, metrics.registry)
     try:
         broker, codec = broker_and_codec(settings)
         with naming_rights(broker, stage.name, settings.topic_prefix):
@@ -81,6 +76,16 @@ def serve(settings: Settings, make_stage: Callable[[], Stage]) -> Totals:
         if server:
             server.close()
     return runtime.totals
+
+
+def http_server(settings: Settings, health: Health, registry: CollectorRegistry) -> HealthServer | None:
+    """The endpoints, if a port is set. Raises SettingsError when it is taken."""
+    if not settings.http_port:
+        return None
+    try:
+        return HealthServer(settings.http_host, settings.http_port, health, registry)
+    except OSError as error:
+        raise SettingsError(f"http_port {settings.http_port}: {error.strerror}; choose another") from None
 
 
 def stop_on_signals() -> threading.Event:

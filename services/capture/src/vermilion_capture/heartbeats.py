@@ -23,12 +23,16 @@ class Tally(NamedTuple):
         """What was counted after ``before``."""
         return Tally(*(now - then for now, then in zip(self, before, strict=True)))
 
+    def plus(self, other: "Tally") -> "Tally":
+        """Both together."""
+        return Tally(*(one + two for one, two in zip(self, other, strict=True)))
+
     def drops(self) -> dict[str, int]:
-        """Drops by cause, those that there were."""
+        """Drops by cause."""
         return {
             name.removeprefix("dropped_"): count
             for name, count in self._asdict().items()
-            if count and name.startswith("dropped_")
+            if name.startswith("dropped_")
         }
 
 

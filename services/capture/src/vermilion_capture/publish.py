@@ -62,8 +62,8 @@ class Publisher:
         # Of its own: what has no room among the payloads must be told all the same.
         self._teller = broker.producer()
         self.produced = 0
-        self.drops: Counter[str] = Counter()
-        """What the runs so far have lost, by cause: the names in sensor.avsc after ``dropped_``."""
+        self._before = Tally()
+        self._running: tuple[Run, Tally] | None = None
         self._published = self._no_room = 0
 
     @property
@@ -71,8 +71,15 @@ class Publisher:
         """Records the broker has confirmed."""
         return self._producer.delivered
 
-    def tally(self, source: Run) -> Tally:
-        """What this publisher has counted so far, and ``source``."""
+    def total(self) -> Tally:
+        """What all runs so far have seen and lost; may be asked by another thread."""
+        if (running := self._running) is None:
+            return self._before
+        source, start = running
+        return self._before.plus(self._tally(source).since(start))
+
+    def _tally(self, source: Run) -> Tally:
+        """What this publisher has counted since it began, and ``source``."""
         failures = self._producer.failures
         too_big = sum(failures.get(reason, 0) for reason in _TOO_BIG)
         return Tally(
@@ -90,7 +97,8 @@ class Publisher:
 
         What the source raises is raised when the last heartbeat is on its way.
         """
-        start = self.tally(source)
+        start = self._tally(source)
+        self._running = source, start
         heartbeats = Heartbeats(source.sensor, source.run, start, replayed=source.replayed)
         broken: BaseException | None = None
         try:
@@ -106,7 +114,7 @@ class Publisher:
         # Which records were too big or not taken is known when all are settled.
         self._producer.flush(_STALLED_SECONDS)
         self._beat(heartbeats, source, last=True)
-        self.drops.update(self.tally(source).since(start).drops())
+        self._before, self._running = self.total(), None
         if broken is not None:
             raise broken
 
@@ -121,7 +129,7 @@ class Publisher:
                 self._no_room += 1
 
     def _beat(self, heartbeats: Heartbeats, source: Run, *, last: bool) -> None:
-        counts = self.tally(source)
+        counts = self._tally(source)
         record: Sensor = heartbeats.next(source.newest, counts, last=last)
         with suppress(QueueFull):  # the next one tells of this interval, too
             self._teller.produce(self._sensors, record["sensor"].encode(), self._encode_sensor(record))
