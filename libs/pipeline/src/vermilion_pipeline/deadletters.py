@@ -101,7 +101,7 @@ def put_back(broker: Broker, prefix: str, limit: int | None, tell: Callable[[str
     if seen.done:
         return report
     with (
-        closing(broker.transactional(f"{prefix}{GROUP}")) as producer,
+        closing(broker.transactional(f"{prefix}{GROUP}-{DEADLETTER.name}")) as producer,
         closing(broker.consumer([topic], f"{prefix}{GROUP}", seen)) as consumer,
     ):
         deadline = time.monotonic() + _PATIENCE

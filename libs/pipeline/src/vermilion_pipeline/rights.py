@@ -55,7 +55,7 @@ ROLES: Final[dict[str, tuple[Right, ...]]] = {
         Right("Read", "group", "replay"),
         _write(PAYLOADS),
         _write(FINGERPRINTS),
-        Right("Write", "transactional id", "replay"),
+        Right("Write", "transactional id", "replay-", prefixed=True),
     ),
 }
 
