@@ -126,8 +126,8 @@ def begun(broker: MemoryBroker) -> None:
     """Somebody begins with the first batch and is never heard of again."""
     one = lethal(broker, -1)
     messages: list[Any] = []
-    while not messages:
-        messages = one._consumer.poll(5_000, 0.1)
+    for _ in range(100):
+        messages = messages or one._consumer.poll(5_000, 0.1)
     one._mark({messages[0].partition: messages})
     one._consumer.close()
 
@@ -167,8 +167,9 @@ def test_a_rebuild_steps_over_the_killer() -> None:
     broker = prepared(traffic(20), 1)
     begun(broker)
     one = lethal(broker, 60, batch_records=100)
-    while one.totals.consumed < 100:
-        one.step()
+    for _ in range(100):
+        if one.totals.consumed < 100:
+            one.step()
     one._consumer.close()
     partition = Partition(PAYLOADS.full_name(PREFIX), 0)
     two = lethal(broker, 60, batch_records=100)
@@ -189,8 +190,11 @@ def test_an_abort_is_no_death_and_a_running_service_says_nothing() -> None:
     broker = prepared(traffic(20), 1)
     partition = Partition(PAYLOADS.full_name(PREFIX), 0)
     one = lethal(broker, -1, batch_records=10)
-    while not one._assigned or not one._assigned[partition].marked:
+    for _ in range(100):
+        if one._assigned and one._assigned[partition].marked:
+            break
         one.step()
+    assert one._assigned[partition].marked
     one.restore()  # as after an aborted transaction
     assert one._assigned[partition].trial_until == 0
     found = one._consumer.committed([partition])[partition]

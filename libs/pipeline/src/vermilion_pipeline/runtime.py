@@ -132,7 +132,7 @@ class Runtime:
         batch_records: int = 5_000,
         batch_wait_seconds: float = 0.1,
     ) -> None:
-        """Connect. Raises UnknownTopic, BrokerUnavailable."""
+        """Connect. Raises UnknownTopic, BrokerUnavailable, AccessDenied."""
         self.totals = Totals()
         self._broker, self._stage = broker, stage
         self._metrics, self._health = metrics, health
@@ -193,7 +193,7 @@ class Runtime:
     def run(self, stop: Event) -> None:
         """Until ``stop`` is set; the batch in hand is then committed.
 
-        Raises Fenced, UnknownTopic, SchemaRefused.
+        Raises AccessDenied, Fenced, UnknownTopic, SchemaRefused.
         """
         try:
             while not stop.is_set():
