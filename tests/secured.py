@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from vermilion.dev.kafka import Security
+from vermilion.dev.kafka import Node, Users
+from vermilion.dev.node import Settings
 from vermilion_pipeline.rights import ROLES, Right, of
 
 ADMIN = "admin"
@@ -86,18 +87,15 @@ class Certificates:
         )
 
 
-def security(certificates: Certificates) -> Security:
-    """A listener for SCRAM over TLS at the node's port, and one for certificates ten ports above."""
+def mutual(port: int) -> int:
+    """The port for certificates of a node whose clients' port is ``port``."""
+    return port + 10
+
+
+def settings(certificates: Certificates) -> Settings:
+    """A listener for SCRAM over TLS at the node's port, one for certificates above it, and rights."""
     login = "org.apache.kafka.common.security.scram.ScramLoginModule required"
-    tls = {
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": str(certificates.issue("broker")),
-        "ssl.truststore.type": "PEM",
-        "ssl.truststore.location": str(certificates.authority),
-    }
-    settings = {
-        "listeners": "CLIENTS://127.0.0.1:{port},MUTUAL://127.0.0.1:{port_above},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": "CLIENTS://127.0.0.1:{port},MUTUAL://127.0.0.1:{port_above}",
+    common = {
         "listener.security.protocol.map": "CLIENTS:SASL_SSL,MUTUAL:SSL,CONTROLLER:PLAINTEXT",
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",
         "sasl.mechanism.inter.broker.protocol": "SCRAM-SHA-512",
@@ -106,13 +104,29 @@ def security(certificates: Certificates) -> Security:
         ),
         "listener.name.mutual.ssl.client.auth": "required",
         "ssl.principal.mapping.rules": "RULE:^CN=([^,]+).*$/$1/,DEFAULT",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(certificates.issue("broker")),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(certificates.authority),
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        # Only the node itself knows the way to its controller's port.
+        # ANONYMOUS is the node itself at its controller's port, the only one without a login.
         "super.users": f"User:{ADMIN};User:ANONYMOUS",
-        **tls,
     }
-    users = [ADMIN, *ROLES]
-    options = [f"--add-scram=SCRAM-SHA-512=[name={user},password={password(user)}]" for user in users]
+
+    def of_node(node: Node) -> dict[str, str]:
+        clients = f"CLIENTS://127.0.0.1:{node.port},MUTUAL://127.0.0.1:{mutual(node.port)}"
+        return {
+            "listeners": f"{clients},CONTROLLER://127.0.0.1:{node.controller_port}",
+            "advertised.listeners": clients,
+            **common,
+        }
+
+    return of_node
+
+
+def users(certificates: Certificates) -> Users:
+    """The administrator and our roles, with their passwords."""
+    options = [f"--add-scram=SCRAM-SHA-512=[name={one},password={password(one)}]" for one in (ADMIN, *ROLES)]
     client = {
         "security.protocol": "SASL_SSL",
         "sasl.mechanism": "SCRAM-SHA-512",
@@ -120,7 +134,7 @@ def security(certificates: Certificates) -> Security:
         "sasl.password": password(ADMIN),
         "ssl.ca.location": str(certificates.authority),
     }
-    return Security(tuple(settings.items()), tuple(options), tuple(client.items()))
+    return Users(tuple(options), client)
 
 
 def bindings(role: str, prefix: str) -> list[AclBinding]:

@@ -78,9 +78,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """Give a cluster on which each role has its rights on ``acl.``, and no others."""
     folder = tmp_path_factory.mktemp("secured")
     certificates, port = secured.Certificates(folder), find_ports(1)
-    security = secured.security(certificates)
-    with Cluster(folder / "kafka", port=port, security=security) as kafka:
-        one = Secured(kafka.bootstrap, f"127.0.0.1:{port + 10}", certificates, dict(security.client), folder)
+    users = secured.users(certificates)
+    settings = secured.settings(certificates)
+    with Cluster(folder / "kafka", port=port, settings=settings, users=users) as kafka:
+        one = Secured(
+            kafka.bootstrap, f"127.0.0.1:{secured.mutual(port)}", certificates, users.client, folder
+        )
         create(one, PREFIX)
         for role in ROLES:
             secured.grant(one.admin, secured.bindings(role, PREFIX))

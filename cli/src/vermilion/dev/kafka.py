@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from vermilion.dev.jars import DevError, default_data, exclusive, fetch, find_root, java, tools_dir
-from vermilion.dev.node import CONTROLLER_OFFSET, Node, java_command
+from vermilion.dev.node import CONTROLLER_OFFSET, Node, Settings, java_command
 from vermilion.dev.process import await_end, end, is_free
 
 __all__ = ["Cluster", "DevError", "Node", "default_data", "fetch", "find_root", "ports_free", "tools_dir"]
@@ -38,17 +38,16 @@ class _State:
     port: int
 
 
-class Security(NamedTuple):
-    """What makes a cluster other than open to all of this machine; for tests."""
+class Users(NamedTuple):
+    """Who there is on a cluster that is not open to all of this machine; for tests."""
 
-    settings: tuple[tuple[str, str], ...] = ()
-    """As ``Node`` has them."""
-    format_options: tuple[str, ...] = ()
-    client: tuple[tuple[str, str], ...] = ()
-    """librdkafka's settings of one who may ask whether the cluster is there."""
+    format_options: tuple[str, ...]
+    """Tell the formatting of a node's storage of them."""
+    client: dict[str, str]
+    """librdkafka's settings of one of them, who may ask whether the cluster is there."""
 
 
-_OPEN = Security()
+_NOBODY = Users((), {})
 
 
 class Cluster:
@@ -60,8 +59,10 @@ class Cluster:
         nodes: int = 1,
         port: int = 9092,
         libs: Path | None = None,
-        security: Security | None = None,
+        settings: Settings = lambda _: {},
+        users: Users = _NOBODY,
     ) -> None:
+        """``settings``: what each node's server.properties has beyond the usual."""
         if nodes not in (1, 3):
             raise DevError(f"a cluster has one node or three, not {nodes}")
         if not 1 <= port <= 65536 - CONTROLLER_OFFSET - nodes:
@@ -70,10 +71,9 @@ class Cluster:
             )
         self.data = data.resolve()
         self.nodes = [
-            Node(number + 1, port + number, self.data / f"node{number + 1}", *(security or _OPEN)[:2])
-            for number in range(nodes)
+            Node(number + 1, port + number, self.data / f"node{number + 1}") for number in range(nodes)
         ]
-        self._client = dict((security or _OPEN).client)
+        self._settings, self._users = settings, users
         self.port = port
         self._libs = libs
 
@@ -149,7 +149,9 @@ class Cluster:
         with contextlib.ExitStack() as undo, resources.as_file(packaged) as logging:
             command = java_command(program, libs, logging)
             for node in idle:
-                node.prepare(command, self.nodes, cluster_id)
+                node.prepare(
+                    command, self.nodes, cluster_id, self._settings(node), self._users.format_options
+                )
             undo.callback(_end, idle)
             for node in idle:
                 node.launch(command)
@@ -168,7 +170,7 @@ class Cluster:
                 "bootstrap.servers": self.bootstrap,
                 "log_level": 0,
                 "reconnect.backoff.max.ms": 250,
-                **self._client,
+                **self._users.client,
             }
         )
         deadline = time.monotonic() + START_SECONDS

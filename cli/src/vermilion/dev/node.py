@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,6 @@ class Node:
     id: int
     port: int
     folder: Path
-    settings: tuple[tuple[str, str], ...] = ()
-    """Settings that win over ours, with {port}, {port_above} (10 above) and {controller_port} in them."""
-    format_options: tuple[str, ...] = ()
-    """What else the formatting of its storage is told: users with their passwords."""
 
     @property
     def controller_port(self) -> int:
@@ -52,16 +48,26 @@ class Node:
         """The node's process, if it runs."""
         return process.pid_of(self)
 
-    def prepare(self, java: Sequence[str], cluster: Sequence[Node], cluster_id: str) -> None:
-        """Write the node's settings, and format its storage if it is fresh."""
+    def prepare(
+        self,
+        java: Sequence[str],
+        cluster: Sequence[Node],
+        cluster_id: str,
+        more: Mapping[str, str],
+        format_options: Sequence[str] = (),
+    ) -> None:
+        """Write the node's settings, ``more`` over the usual ones, and format its storage if it is fresh.
+
+        ``format_options``: what else the formatting is told, such as users with their passwords.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         # Its settings may hold a key's password.
         self.config.touch(mode=0o600)
-        self.config.write_text(_properties(self, cluster))
+        self.config.write_text(_properties(self, cluster, more))
         if (self.folder / "topics" / "meta.properties").is_file():
             return
         command = [*java, self._log_option, "kafka.tools.StorageTool", "format", "-t", cluster_id]
-        command += ["-c", str(self.config), *self.format_options]
+        command += ["-c", str(self.config), *format_options]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=FORMAT_SECONDS)
         if done.returncode:
             raise DevError(f"could not format {self.folder}:\n{(done.stdout + done.stderr).strip()}")
@@ -95,7 +101,11 @@ def java_command(program: str, libs: Path, logging: Path) -> list[str]:
     ]
 
 
-def _properties(node: Node, cluster: Sequence[Node]) -> str:
+Settings = Callable[[Node], Mapping[str, str]]
+"""What a node's server.properties has beyond, or instead of, the usual."""
+
+
+def _properties(node: Node, cluster: Sequence[Node], more: Mapping[str, str]) -> str:
     copies, in_sync = (3, 2) if len(cluster) == 3 else (1, 1)
     settings = {
         "process.roles": "broker,controller",
@@ -131,7 +141,6 @@ def _properties(node: Node, cluster: Sequence[Node]) -> str:
         "group.initial.rebalance.delay.ms": 0,
         "broker.session.timeout.ms": 6000,
         "broker.heartbeat.interval.ms": 1000,
+        **more,
     }
-    ports = {"port": node.port, "port_above": node.port + 10, "controller_port": node.controller_port}
-    own = {key: value.format(**ports) for key, value in node.settings}
-    return "".join(f"{key}={value}\n" for key, value in {**settings, **own}.items())
+    return "".join(f"{key}={value}\n" for key, value in settings.items())
