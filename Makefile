@@ -23,7 +23,7 @@ COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 
 	$(foreach name,build pipeline capture fingerprint classify,--no-emit-package vermilion-$(name)) --no-emit-package vermilion
 SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/buildtools/src/*/*.py)
 
-.PHONY: help setup build demo test lint kafka fuzz chaos soak scaling pins clean
+.PHONY: help setup build demo test lint kafka registry fuzz chaos soak scaling pins clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ demo: setup ## the whole chain on a bundled capture (BROKER=kafka: on a real Apa
 kafka: build ## Apache Kafka's jars from Maven Central into .tools
 	@$(BIN)/vermilion dev kafka fetch
 
+registry: build ## a schema registry from Maven Central into .tools
+	@$(BIN)/vermilion dev registry fetch
+
 lint: build ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,7 +69,7 @@ lint: build ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy tests
 	$(BIN)/lint-imports --no-cache
 
-test: setup kafka lint ## every check and test, real Apache Kafka included
+test: setup kafka registry lint ## every check and test, real Apache Kafka included
 	$(BIN)/python -m pytest
 
 .cache/fuzz-installed: .cache/setup requirements/fuzz.txt

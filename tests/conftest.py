@@ -1,4 +1,4 @@
-"""What tests share: a real Apache Kafka, started once a run by the code that developers start it with."""
+"""What tests share: a real Apache Kafka and a real schema registry, started once a run by `vermilion dev`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from vermilion.dev.kafka import Cluster, DevError, ports_free
+from vermilion.dev.registry import Registry
 
 PortFinder = Callable[[int], int]
 
@@ -35,3 +36,13 @@ def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield cluster.bootstrap
     except DevError as error:
         pytest.fail(f"Apache Kafka cannot run here: {error}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of a real schema registry, shared: subjects need names of their own."""
+    try:
+        with Registry(tmp_path_factory.mktemp("registry"), port=find_ports(1)) as registry:
+            yield registry.url
+    except DevError as error:
+        pytest.fail(f"the schema registry cannot run here: {error}", pytrace=False)

@@ -12,7 +12,10 @@ import pytest
 from typer.main import get_command
 
 from vermilion.main import app
+from vermilion_capture.heartbeats import Tally
+from vermilion_capture.metrics import CaptureMetrics
 from vermilion_pipeline.metrics import Metrics
+from vermilion_pipeline.rights import ROLES, of
 from vermilion_pipeline.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -134,7 +137,17 @@ def test_every_setting_is_in_the_table_with_its_names_and_default() -> None:
             assert default == (f"`{value}`" if value not in (None, {}) else "none")
 
 
+def test_every_right_of_every_role_is_in_the_table() -> None:
+    rows = table(ROOT / "docs/security.md", "Who may do what")
+    listed = [(role.strip("`"), *rest, name.strip("`")) for role, *rest, name in rows]
+    assert listed == [
+        (role, right.operation, right.resource, f"{right.name}{'*' if right.prefixed else ''}")
+        for role in ROLES
+        for right in of(role, "vermilion.")
+    ]
+
+
 def test_every_metric_is_in_the_list() -> None:
-    families = Metrics("any").registry.collect()
+    families = [*Metrics("any").registry.collect(), *CaptureMetrics(Tally).registry.collect()]
     exposed = [f"{each.name}_total" if each.type == "counter" else each.name for each in families]
     assert [SPAN.findall(row[0])[0] for row in table(CONFIGURATION, "Metrics")] == exposed

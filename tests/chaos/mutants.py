@@ -61,16 +61,21 @@ class CommitFirst(Wrapped):
         inner: TransactionalProducer = self._inner.transactional(transactional_id)
 
         class Producer(Wrapped):
-            waiting: Final[list[tuple[str, bytes | None, bytes | None, Headers]]] = []
+            waiting: Final[list[tuple[str, bytes | None, bytes | None, Headers, int | None]]] = []
 
             def begin(self) -> None:
                 self.waiting.clear()
                 inner.begin()
 
             def produce(
-                self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()
+                self,
+                topic: str,
+                key: bytes | None,
+                value: bytes | None,
+                headers: Headers = (),
+                partition: int | None = None,
             ) -> None:
-                self.waiting.append((topic, key, value, headers))
+                self.waiting.append((topic, key, value, headers, partition))
 
             def commit(self) -> None:
                 inner.commit()

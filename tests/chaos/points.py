@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from vermilion_pipeline.ports import (
     TransactionAborted,
     TransactionalProducer,
 )
+from vermilion_pipeline.rights import Right
 
 BEGUN: Final = "begun"
 PRODUCING: Final = "producing"
@@ -113,8 +114,15 @@ class PointedProducer:
         self._inner.begin()
         self._pass(BEGUN)
 
-    def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
-        self._inner.produce(topic, key, value, headers)
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
+    ) -> None:
+        self._inner.produce(topic, key, value, headers, partition)
         self._pass(PRODUCING)
 
     def send_offsets(self, offsets: Mapping[Partition, Committed], consumer: Consumer) -> None:
@@ -149,6 +157,12 @@ class PointedBroker:
 
     def create(self, topics: Sequence[str], partitions: int, replication: int | None) -> list[str]:
         return self._inner.create(topics, partitions, replication)
+
+    def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
+        return self._inner.ends(topics)
+
+    def missing(self, rights: Iterable[Right]) -> list[Right]:
+        return self._inner.missing(rights)
 
     def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> Consumer:
         return self._inner.consumer(topics, group, assignment)

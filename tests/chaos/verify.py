@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from vermilion_classify.knowledge import Knowledge
+from vermilion_classify.reloading import Fixed
 from vermilion_classify.stage import ClassifyStage
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.codec import Codec, DecodeError
@@ -120,7 +121,7 @@ class Undisturbed:
             events = [decode(encode(event)) for event in outputs]
             if knowledge is not None:
                 batch = [Incoming(i, None, event) for i, event in enumerate(events)]
-                handled = ClassifyStage(knowledge).task().handle(batch)
+                handled = ClassifyStage(Fixed(knowledge)).task().handle(batch)
                 assert not handled.rejected, "an event of our own that classify refuses"
                 classified, again = _CODEC.encoder(CLASSIFIED), _CODEC.decoder(CLASSIFIED)
                 events = [again(classified(output.record)) for output in handled.outputs]

@@ -19,8 +19,8 @@ from confluent_kafka.admin import AdminClient
 
 from vermilion import scan
 from vermilion.dev.kafka import Cluster, Node
-from vermilion_classify.knowledge import Knowledge, load
-from vermilion_classify.sources import sources
+from vermilion_classify.knowledge import Knowledge
+from vermilion_classify.store import load
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.kafka import KafkaBroker
 from vermilion_pipeline.ports import Message, Partition
@@ -87,7 +87,7 @@ class World:
     @cached_property
     def knowledge(self) -> Knowledge:
         """What the services answer with."""
-        return load(sources()[0])
+        return load()
 
     def topic(self, topic: Topic) -> str:
         """A topic's name here."""

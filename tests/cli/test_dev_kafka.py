@@ -159,9 +159,7 @@ def test_a_changed_jar_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     _program(tmp_path / "mvn", f'{output}; /bin/mkdir -p "$d"; echo changed > "$d/lz4-java-1.10.2.jar"')
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("VERMILION_TOOLS_DIR", str(tmp_path / "tools"))
-    with pytest.raises(
-        DevError, match=r"not the jars that kafka-jars\.sha256 lists: .*lz4-java-1\.10\.2\.jar"
-    ):
+    with pytest.raises(DevError, match=r"not the files that kafka\.sha256 lists: .*lz4-java-1\.10\.2\.jar"):
         fetch()
     assert not list((tmp_path / "tools").glob("kafka/*/libs"))
 

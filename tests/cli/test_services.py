@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -113,3 +114,16 @@ def test_capture_interrupted_ends_its_run_and_tells_what_is_acknowledged(
     done = vermilion("tail", "payloads", "--from", "beginning", "--limit", total, *here)
     kinds = [json.loads(line)["kind"] for line in done.stdout.splitlines()]
     assert (kinds.count("SEGMENT"), kinds.count("END_OF_RUN")) == (count, 3)
+
+
+@pytest.mark.kafka
+def test_what_is_too_big_is_told_at_exit_and_in_the_heartbeat(kafka_bootstrap: str) -> None:
+    here = ("-b", kafka_bootstrap, "--topic-prefix", "toobig.")
+    assert vermilion("topics", "create", *here, "--partitions", "1").returncode == 0
+    done = vermilion("capture", "-r", RECORDING, *here, "-X", "message.max.bytes=1000")
+    told(done, 1, "records are lost", "MSG_SIZE_TOO_LARGE")
+    (dropped,) = re.findall(r"acknowledged; dropped: (\d+) too_big$", done.stderr, re.MULTILINE)
+    tail = vermilion("tail", "sensors", "--from", "beginning", "--quiet-for", "3", *here)
+    beats = [json.loads(line) for line in tail.stdout.splitlines()]
+    assert sum(beat["dropped_too_big"] for beat in beats) == int(dropped) > 0
+    assert beats[-1]["last"]

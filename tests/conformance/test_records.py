@@ -201,3 +201,38 @@ def test_records_arrive_without_a_flush(broker: Broker, unique: Names, closing: 
     started = time.monotonic()
     assert [message.value for message in reader.poll(1, 5.0)] == [b"soon"]
     assert time.monotonic() - started < 4
+
+
+def test_ends_are_what_a_reader_of_all_that_is_committed_comes_to(
+    broker: Broker, unique: Names, closing: ExitStack
+) -> None:
+    topic = unique("ends")
+    broker.create([topic], 2, None)
+    assert set(broker.ends([topic]).values()) == {0}
+    send(broker, topic, [(None, b"a"), (None, b"b")], partitions=[1, 1])
+    producer = broker.transactional(unique("producer"))
+    closing.callback(producer.close)
+    producer.begin()
+    producer.produce(topic, None, b"open", partition=1)
+    assert sorted(broker.ends([topic]).items()) == [(Partition(topic, 0), 0), (Partition(topic, 1), 2)]
+    producer.commit()
+    until(lambda: broker.ends([topic])[Partition(topic, 1)] == 4, lambda: time.sleep(0.05), "the marker")
+
+
+def test_a_transaction_writes_to_the_partition_that_is_named(
+    broker: Broker, unique: Names, closing: ExitStack
+) -> None:
+    topic = unique("named")
+    broker.create([topic], 3, None)
+    producer = broker.transactional(unique("producer"))
+    closing.callback(producer.close)
+    producer.begin()
+    for number in (2, 0, 2):
+        producer.produce(topic, b"the same key", b"%d" % number, (("h", b"1"),), number)
+    producer.commit()
+    found = read_all(broker, topic)
+    assert sorted((m.partition.number, m.value, m.headers) for m in found) == [
+        (0, b"0", (("h", b"1"),)),
+        (2, b"2", (("h", b"1"),)),
+        (2, b"2", (("h", b"1"),)),
+    ]

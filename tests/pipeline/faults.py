@@ -1,7 +1,7 @@
 """A broker that fails on purpose, round a real one."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vermilion_pipeline.ports import (
@@ -16,6 +16,7 @@ from vermilion_pipeline.ports import (
     TransactionAborted,
     TransactionalProducer,
 )
+from vermilion_pipeline.rights import Right
 
 
 class Crash(BaseException):
@@ -53,8 +54,15 @@ class FaultyProducer:
     def begin(self) -> None:
         self._inner.begin()
 
-    def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
-        self._inner.produce(topic, key, value, headers)
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
+    ) -> None:
+        self._inner.produce(topic, key, value, headers, partition)
 
     def send_offsets(self, offsets: Mapping[Partition, Committed], consumer: Consumer) -> None:
         self._inner.send_offsets(offsets, consumer)
@@ -93,6 +101,9 @@ class FaultyBroker:
     def create(self, topics: Sequence[str], partitions: int, replication: int | None) -> list[str]:
         return self._inner.create(topics, partitions, replication)
 
+    def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
+        return self._inner.ends(topics)
+
     def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> Consumer:
         return self._inner.consumer(topics, group, assignment)
 
@@ -101,6 +112,9 @@ class FaultyBroker:
 
     def producer(self) -> Producer:
         return self._inner.producer()
+
+    def missing(self, rights: Iterable[Right]) -> list[Right]:
+        return self._inner.missing(rights)
 
     def transactional(self, transactional_id: str) -> TransactionalProducer:
         return FaultyProducer(self._inner.transactional(transactional_id), self._faults)

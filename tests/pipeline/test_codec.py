@@ -114,6 +114,7 @@ def test_any_bytes_behind_a_good_header(body: bytes) -> None:
         ("payload", records.Payload),
         ("fingerprint", records.Fingerprint),
         ("classification", records.Classification),
+        ("sensor", records.Sensor),
     ],
 )
 def test_record_types_are_the_schemas(schema: str, kind: type) -> None:

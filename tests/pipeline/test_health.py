@@ -22,7 +22,9 @@ def test_endpoints() -> None:
     server = HealthServer("127.0.0.1", 0, health, metrics.registry)
     try:
         assert get(server.port, "/healthz") == (200, "ok\n")
-        assert get(server.port, "/readyz") == (503, "not ready\n")
+        assert get(server.port, "/readyz") == (503, "not ready: starting, or stuck\n")
+        health.waiting_for = "the registry"
+        assert get(server.port, "/readyz") == (503, "not ready: the registry\n")
         health.ready = True
         assert get(server.port, "/readyz")[0] == 200
         metrics.count({("parse_errors", "tls", "length"): 2})

@@ -4,7 +4,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from vermilion_pipeline.kafka.errors import retried
-from vermilion_pipeline.ports import BrokerError
+from vermilion_pipeline.ports import AccessDenied, BrokerError
 
 
 class Failing:
@@ -36,5 +36,5 @@ def test_what_a_new_leader_causes_is_waited_out(code: int) -> None:
 
 
 def test_a_right_that_is_missing_is_not() -> None:
-    with pytest.raises(BrokerError, match="grant the right"):
+    with pytest.raises(AccessDenied, match="authorization failed"):
         retried(Failing(KafkaError.TOPIC_AUTHORIZATION_FAILED, 1), "asking", 5.0)

@@ -57,6 +57,12 @@ def payload_json(record: Mapping[str, Any]) -> bytes:
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
+def sensor_json(record: Mapping[str, Any]) -> bytes:
+    """One heartbeat: times in seconds."""
+    seconds = {name: record[name] / 1e6 for name in ("time", "interval")}
+    return orjson.dumps({**record, **seconds}, option=orjson.OPT_APPEND_NEWLINE)
+
+
 def address(packed: bytes) -> str:
     """An address as text; empty for a mark's, hex for what is none."""
     try:

@@ -2,7 +2,7 @@
 
 import typer
 
-from vermilion.commands import db, demo, doctor, scan, services, tail, topics
+from vermilion.commands import db, demo, doctor, replay, scan, services, tail, topics
 
 
 def register(app: typer.Typer) -> None:
@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
     app.command()(services.fingerprint)
     app.command()(services.classify)
     app.command()(tail.tail)
+    app.command()(replay.replay)
     app.add_typer(topics.app, name="topics")
     app.add_typer(db.app, name="db")
     app.command()(doctor.doctor)

@@ -1,7 +1,8 @@
 """``vermilion doctor``: is everything here that the pipeline needs? If not, what to do."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from enum import StrEnum
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -9,9 +10,12 @@ from rich.markup import escape
 
 from vermilion.commands.options import Kafka, Prefix, Servers, settings
 from vermilion.errors import TOLD, CommandFailed
-from vermilion_pipeline.ports import Broker, UnknownTopic
+from vermilion_pipeline.ports import AccessDenied, Broker
+from vermilion_pipeline.rights import ROLES, of
 from vermilion_pipeline.settings import Settings, masked
-from vermilion_pipeline.topics import FINGERPRINTS, PAYLOADS, TOPICS
+from vermilion_pipeline.topics import TOPICS
+
+RoleName = StrEnum("RoleName", list(ROLES))  # type: ignore[misc]
 
 
 class Check(NamedTuple):
@@ -21,12 +25,20 @@ class Check(NamedTuple):
     look: Callable[[], str]
 
 
-def doctor(bootstrap_servers: Servers = None, topic_prefix: Prefix = None, kafka: Kafka = None) -> None:
-    """Check knowledge, schemas, broker and topics, and tell the remedy for what is amiss."""
+def doctor(
+    role: Annotated[
+        RoleName | None,
+        typer.Option("--role", help="Whose rights to check.", show_default="everybody's"),
+    ] = None,
+    bootstrap_servers: Servers = None,
+    topic_prefix: Prefix = None,
+    kafka: Kafka = None,
+) -> None:
+    """Check knowledge, schemas, broker, topics and rights, and tell the remedy for what is amiss."""
     config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix)
     console = Console(soft_wrap=True, highlight=False)
     ill = 0
-    for check in _checks(config):
+    for check in _checks(config, [role.value] if role else list(ROLES)):
         try:
             console.print(f"[green]ok  [/]  {check.name}: {escape(check.look())}")
         except TOLD as error:
@@ -36,7 +48,7 @@ def doctor(bootstrap_servers: Servers = None, topic_prefix: Prefix = None, kafka
         raise typer.Exit(1)
 
 
-def _checks(config: Settings) -> list[Check]:
+def _checks(config: Settings, roles: list[str]) -> list[Check]:
     brokers: list[Broker] = []
 
     def broker() -> str:
@@ -50,22 +62,21 @@ def _checks(config: Settings) -> list[Check]:
     def topics() -> str:
         if not brokers:
             raise CommandFailed("not looked at, since the broker does not answer")
-        names = [topic.full_name(config.topic_prefix) for topic in TOPICS]
-        there = brokers[0].topics()
-        if missing := [name for name in names if name not in there]:
-            raise UnknownTopic(f"{', '.join(missing)} missing; create with: vermilion topics create")
-        first, second = (there[topic.full_name(config.topic_prefix)] for topic in (PAYLOADS, FINGERPRINTS))
-        return f"all there; {first} partitions of payloads, {second} of fingerprints"
+        seen = {right.name for role in roles for right in ROLES[role] if right.resource == "topic"}
+        names = [topic.full_name(config.topic_prefix) for topic in TOPICS if topic.name in seen]
+        there = brokers[0].partitions(names)
+        return ", ".join(f"{name}: {count} partitions" for name, count in there.items())
 
     def rights() -> str:
         if not brokers:
             raise CommandFailed("not looked at, since the broker does not answer")
-        # Begins and aborts a transaction: needs Write on the transactional id, leaves nothing.
-        producer = brokers[0].transactional(f"{config.topic_prefix}doctor")
-        producer.begin()
-        producer.abort()
-        producer.close()
-        return "may run transactions"
+        wanted = {role: of(role, config.topic_prefix) for role in roles}
+        found = brokers[0].missing(right for rights in wanted.values() for right in rights)
+        if lacking := [
+            f"{role} lacks {right}" for role, rights in wanted.items() for right in rights if right in found
+        ]:
+            raise AccessDenied(f"{'; '.join(lacking)}; grant it, as docs/security.md has it")
+        return f"all that {', '.join(roles)} need"
 
     shown = ", ".join(f"{name}={value}" for name, value in masked(config.kafka_config()).items())
     return [

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vermilion_pipeline.settings import Settings, load
+from vermilion_pipeline.settings import Settings, is_secret, load
 
 Servers = Annotated[
     str | None,
@@ -49,12 +49,18 @@ _STDIN = Path("-")
 
 
 def settings(servers: str | None, kafka: list[str] | None, **flags: Any) -> Settings:
-    """The settings, flags first. Raises SettingsError; typer.BadParameter for ``-X`` without ``=``."""
+    """The settings, flags first. Raises SettingsError; typer.BadParameter for a wrong ``-X``."""
     passed = {}
     for item in kafka or []:
         name, equals, value = item.partition("=")
         if not equals:
             raise typer.BadParameter(f"{item}: NAME=VALUE is expected", param_hint="-X")
+        if is_secret(name):
+            raise typer.BadParameter(
+                f"{name}: not on a command line, which every user of this machine can read; "
+                "give it in VERMILION_KAFKA, or name its file in kafka_secret_files",
+                param_hint="-X",
+            )
         passed[name] = value
     found = load(bootstrap_servers=servers, **flags)
     found.kafka = {**found.kafka, **passed}

@@ -1,7 +1,7 @@
 """``vermilion capture``, ``fingerprint``, ``classify``: the services."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +24,7 @@ from vermilion.interrupts import interrupts
 
 if TYPE_CHECKING:
     from vermilion_capture.source import FileSource
+    from vermilion_pipeline.health import Health
 
 
 def capture(
@@ -43,33 +44,52 @@ def capture(
     bootstrap_servers: Servers = None,
     topic_prefix: Prefix = None,
     kafka: Kafka = None,
+    http_port: Http = None,
 ) -> None:
     """Publish the heads of a capture's flows to the payloads topic. Blocks, and loses nothing."""
     from vermilion_capture.capturefile import CaptureError
+    from vermilion_capture.metrics import CaptureMetrics
     from vermilion_capture.publish import Publisher
     from vermilion_capture.source import FileSource
-    from vermilion_pipeline.service import broker_and_codec
+    from vermilion_pipeline.health import Health
+    from vermilion_pipeline.service import broker_and_codec, http_server, naming_rights
 
     paths = capture_files([*(read or []), *(files or [])])
-    config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix, sensor=sensor)
+    config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix, sensor=sensor, http_port=http_port)
     broker, codec = broker_and_codec(config)
-    publisher = Publisher(broker, codec, config.topic_prefix)
     failed = 0
-    try:
-        with bytes_read() as progress:
-            for path in paths:
-                try:
-                    source = FileSource(path, config.sensor, depth)
-                    with interrupts(source.stop), _reported(path, source):
-                        publisher.publish(source, lambda s=source: progress(s.consumed, s.size))  # type: ignore[misc]
-                except CaptureError as error:
-                    failed += 1
-                    typer.echo(f"vermilion: error: {error}", err=True)
-    finally:
-        publisher.close()
-        typer.echo(f"{publisher.acknowledged} of {publisher.produced} records acknowledged", err=True)
+    with naming_rights(broker, "capture", config.topic_prefix):
+        publisher = Publisher(broker, codec, config.topic_prefix)
+        health = Health()
+        health.ready = True
+        server = http_server(config, health, CaptureMetrics(publisher.total).registry)
+        try:
+            with bytes_read() as progress:
+                for path in paths:
+                    try:
+                        source = FileSource(path, config.sensor, depth)
+                        with interrupts(source.stop), _reported(path, source):
+                            publisher.publish(source, lambda s=source: _went_on(health, progress, s))  # type: ignore[misc]
+                    except CaptureError as error:
+                        failed += 1
+                        typer.echo(f"vermilion: error: {error}", err=True)
+        finally:
+            try:
+                publisher.close()
+            finally:
+                told = f"{publisher.acknowledged} of {publisher.produced} records acknowledged"
+                if drops := {cause: count for cause, count in publisher.total().drops().items() if count}:
+                    told += "; dropped: " + ", ".join(f"{count} {cause}" for cause, count in drops.items())
+                typer.echo(told, err=True)
+                if server:
+                    server.close()
     if failed:
         raise typer.Exit(1)
+
+
+def _went_on(health: "Health", progress: Callable[[int, int], None], source: "FileSource") -> None:
+    health.beat()
+    progress(source.consumed, source.size)
 
 
 @contextmanager

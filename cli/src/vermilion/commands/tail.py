@@ -10,14 +10,17 @@ import orjson
 import typer
 
 from vermilion.commands.options import Kafka, Prefix, Servers, settings
-from vermilion.events import ROW_HEAD, payload_json, printable, row, tail_json
+from vermilion.events import ROW_HEAD, payload_json, printable, row, sensor_json, tail_json
 from vermilion.interrupts import enough
 from vermilion_pipeline.codec import Codec, DecodeError
-from vermilion_pipeline.ports import Broker, Message
+from vermilion_pipeline.ports import Broker, Message, RegistryUnavailable
 from vermilion_pipeline.topics import BY_NAME, Topic
 
 TopicName = StrEnum("TopicName", list(BY_NAME))  # type: ignore[misc]
 _CLASSIFIED = TopicName("classified")
+# Topics that have no table; the others are events.
+_JSON: dict[str, Callable[[Any], bytes]] = {"payloads": payload_json, "sensors": sensor_json}
+_REGISTRY_PAUSE = 1.0
 _WIDTHS = (24, 24, 15, 32, 24, 6, 8)
 
 
@@ -51,7 +54,7 @@ def tail(
     kafka: Kafka = None,
 ) -> None:
     """Follow a topic: committed records only, until Ctrl-C, --limit or --quiet-for."""
-    from vermilion_pipeline.service import broker_and_codec
+    from vermilion_pipeline.service import broker_and_codec, naming_rights
 
     config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix)
     broker, codec = broker_and_codec(config)
@@ -61,14 +64,16 @@ def tail(
     messages = follow(
         broker, chosen.full_name(config.topic_prefix), beginning=start is From.BEGINNING, quiet_for=quiet_for
     )
-    for count, message in enumerate(messages, 1):
-        try:
-            sys.stdout.buffer.write(show(message))
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            enough()
-        if count == limit:
-            break
+    with naming_rights(broker, "tail", config.topic_prefix):
+        for count, message in enumerate(messages, 1):
+            line = _patiently(show, message)
+            try:
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()
+            except BrokenPipeError:
+                enough()
+            if count == limit:
+                break
 
 
 def follow(broker: Broker, topic: str, *, beginning: bool, quiet_for: float | None) -> Iterator[Message]:
@@ -85,11 +90,24 @@ def follow(broker: Broker, topic: str, *, beginning: bool, quiet_for: float | No
         reader.close()
 
 
+def _patiently(show: Callable[[Message], bytes], message: Message) -> bytes:
+    """The record's line; waits for a schema registry that does not answer, and says so once."""
+    told = False
+    while True:
+        try:
+            return show(message)
+        except RegistryUnavailable as error:
+            if not told:
+                typer.echo(f"vermilion: waiting: {error}", err=True)
+            told = True
+            time.sleep(_REGISTRY_PAUSE)
+
+
 def _json_line(topic: Topic, codec: Codec) -> Callable[[Message], bytes]:
     if topic.schema is None:
         return _dead_letter
     decode = codec.decoder(topic)
-    to_json: Callable[[Any], bytes] = payload_json if topic.name == "payloads" else tail_json
+    to_json: Callable[[Any], bytes] = _JSON.get(topic.name, tail_json)
 
     def show(message: Message) -> bytes:
         try:
@@ -101,7 +119,7 @@ def _json_line(topic: Topic, codec: Codec) -> Callable[[Message], bytes]:
 
 
 def _table_line(topic: Topic, codec: Codec) -> Callable[[Message], bytes]:
-    if topic.schema is None or topic.name == "payloads":
+    if topic.schema is None or topic.name in _JSON:
         return _json_line(topic, codec)
     decode = codec.decoder(topic)
     head = [_columns(ROW_HEAD)]

@@ -12,11 +12,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from vermilion.dev import registry as registries
 from vermilion.dev.kafka import Cluster, DevError, default_data, fetch
 
-app = typer.Typer(help="For developers: an Apache Kafka without containers.", no_args_is_help=True)
+app = typer.Typer(
+    help="For developers: an Apache Kafka and a schema registry without containers.", no_args_is_help=True
+)
 kafka = typer.Typer(help="Apache Kafka on 127.0.0.1, without containers.", no_args_is_help=True)
 app.add_typer(kafka, name="kafka")
+registry = typer.Typer(
+    help="A schema registry (Apicurio, which answers as Confluent's) on 127.0.0.1.", no_args_is_help=True
+)
+app.add_typer(registry, name="registry")
 
 
 class Nodes(StrEnum):
@@ -78,6 +85,45 @@ def status(data: Data = None) -> None:
             typer.echo(f"node {node.id} 127.0.0.1:{node.port} {'stopped' if pid is None else f'pid {pid}'}")
     if None in processes.values():
         raise typer.Exit(1)
+
+
+RegistryData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Where the registry keeps its data.",
+        show_default=".tools/registry/data",
+    ),
+]
+
+
+@registry.command("fetch")
+def fetch_registry() -> None:
+    """Fetch the registry's archive with Maven; does nothing where it is."""
+    with _told("fetching the schema registry"):
+        _say(f"the schema registry is in {registries.fetch()}")
+
+
+@registry.command("start")
+def start_registry(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Its port.")] = 8081, data: RegistryData = None
+) -> None:
+    """Start the registry and wait until it answers; prints VERMILION_REGISTRY_URL."""
+    with _told("starting the schema registry"):
+        one = registries.Registry(data or registries.default_data(), port)
+        url = one.start()
+        _say(f"the schema registry runs, its data is in {one.folder}")
+        typer.echo(f"VERMILION_REGISTRY_URL={url}")
+
+
+@registry.command("stop")
+def stop_registry(data: RegistryData = None) -> None:
+    """Stop the registry; its data stays."""
+    with _told("stopping the schema registry"):
+        if registries.Registry.at(data or registries.default_data()).stop():
+            _say("it did not end when asked to and was killed")
+        _say("the schema registry is stopped")
 
 
 def _say(message: str) -> None:

@@ -1,4 +1,4 @@
-"""Apache Kafka's jars: where they live, what fetches them, what they must hash to."""
+"""What is fetched from Maven Central: where it lives, what it must hash to; and Apache Kafka's jars."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ import re
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
 MAVEN_SECONDS = 900
 JAVA_AT_LEAST = 17
+# Small, because it shares a developer's machine.
+SMALL_JAVA = (
+    "-Xms128m",
+    "-Xmx384m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:ActiveProcessorCount=2",
+    "-Djava.awt.headless=true",
+)
 
 
 class DevError(Exception):
@@ -30,7 +39,7 @@ def find_root() -> Path:
             return folder
     raise DevError(
         f"{here} is not inside a checkout of Vermilion: change into one, "
-        "or set VERMILION_TOOLS_DIR to the folder that Apache Kafka shall be kept in"
+        "or set VERMILION_TOOLS_DIR to the folder that Apache Kafka and the registry shall be kept in"
     )
 
 
@@ -53,49 +62,70 @@ def default_data(root: Path | None = None) -> Path:
     return tools_dir(root) / "kafka" / "data"
 
 
-def java() -> str:
-    """Find a Java that is new enough."""
+def java(what: str = "Apache Kafka") -> str:
+    """Find a Java that is new enough for ``what``."""
     found = shutil.which("java")
     advice = "on Debian and Ubuntu: apt-get install openjdk-17-jre-headless"
     if found is None:
         raise DevError(
-            f"Apache Kafka runs on Java {JAVA_AT_LEAST} or newer, and there is no java in PATH; {advice}"
+            f"{what} runs on Java {JAVA_AT_LEAST} or newer, and there is no java in PATH; {advice}"
         )
-    told = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)
-    version = re.search(r'version "(?:1\.)?(\d+)', told.stderr + told.stdout)
+    done = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)
+    version = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)
     if version is None or int(version[1]) < JAVA_AT_LEAST:
-        what = f"is version {version[1]}" if version else "does not tell its version"
-        raise DevError(f"Apache Kafka needs Java {JAVA_AT_LEAST} or newer, and {found} {what}; {advice}")
+        told = f"is version {version[1]}" if version else "does not tell its version"
+        raise DevError(f"{what} needs Java {JAVA_AT_LEAST} or newer, and {found} {told}; {advice}")
     return found
 
 
 def fetch(root: Path | None = None) -> Path:
     """Bring Apache Kafka's jars into the checkout and return their folder; do nothing where they are.
 
-    Every jar must hash to what ``kafka-jars.sha256`` says, so a changed download is refused.
+    Every jar must hash to what ``kafka.sha256`` says, so a changed download is refused.
     """
-    tools = tools_dir(root)
-    expected = _expected()
-    version = _version()
-    folder = tools / "kafka" / version
-    libs, stamp = folder / "libs", folder / "complete"
-    with exclusive(tools / "kafka" / "fetch.lock"):
-        want = hashlib.sha256(_packaged("kafka-jars.sha256").encode()).hexdigest()
-        if (
-            stamp.is_file()
-            and stamp.read_text() == want
-            and {jar.name for jar in libs.glob("*.jar")} == set(expected)
-        ):
-            return libs
+    return provide(
+        tools_dir(root),
+        "kafka",
+        "Apache Kafka",
+        ["dependency:copy-dependencies", "-DincludeScope=runtime"],
+        lambda part, libs: part.rename(libs),
+        lambda libs: {jar.name for jar in libs.glob("*.jar")} == pins("kafka").keys(),
+    )
+
+
+def provide(
+    tools: Path,
+    name: str,
+    what: str,
+    goal: list[str],
+    settle: Callable[[Path, Path], object],
+    whole: Callable[[Path], bool],
+) -> Path:
+    """Let Maven fetch what ``NAME-pom.xml`` pins, check it, and return its folder; once.
+
+    ``settle(fetched, folder)`` makes the folder of what was fetched and found right; ``whole`` tells
+    whether it still is. Raises DevError.
+    """
+    home = tools / name / pinned_version(name)
+    folder, part, stamp = home / "libs", home / "libs.part", home / "complete"
+    with exclusive(tools / name / "fetch.lock"):
+        want = hashlib.sha256(packaged(f"{name}.sha256").encode()).hexdigest()
+        if stamp.is_file() and stamp.read_text() == want and whole(folder):
+            return folder
         stamp.unlink(missing_ok=True)
-        part = folder / "libs.part"
-        for old in (part, libs):
+        for old in (part, folder):
             shutil.rmtree(old, ignore_errors=True)
-        _run_maven(tools / "m2", part)
-        _verify(part, expected)
-        part.rename(libs)
+        _run_maven(what, f"{name}-pom.xml", [*goal, f"-Dmaven.repo.local={tools / 'm2'}"], part)
+        _verify(part, name)
+        settle(part, folder)
         stamp.write_text(want)
-    return libs
+    return folder
+
+
+def pins(name: str) -> dict[str, str]:
+    """The files that ``NAME.sha256`` lists, with the SHA-256 of each."""
+    lines = (line.split() for line in packaged(f"{name}.sha256").splitlines() if not line.startswith("#"))
+    return {file: digest for digest, file in lines}
 
 
 @contextmanager
@@ -107,50 +137,46 @@ def exclusive(file: Path) -> Iterator[None]:
         yield
 
 
-def _run_maven(repository: Path, output: Path) -> None:
-    java()
+def _run_maven(what: str, pom: str, arguments: list[str], output: Path) -> None:
+    java(what)
     maven = shutil.which("mvn")
     if maven is None:
         raise DevError(
-            "Apache Kafka's jars are fetched by Maven, and there is no mvn in PATH; "
+            f"{what} is fetched by Maven, and there is no mvn in PATH; "
             "on Debian and Ubuntu: apt-get install maven"
         )
-    with resources.as_file(_package().joinpath("kafka-pom.xml")) as pom:
-        command = [maven, "-q", "-B", "-f", str(pom), f"-Dmaven.repo.local={repository}"]
-        command += ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={output}"]
+    with resources.as_file(_package().joinpath(pom)) as file:
+        command = [maven, "-q", "-B", "-f", str(file), *arguments, f"-DoutputDirectory={output}"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=MAVEN_SECONDS)
         except subprocess.TimeoutExpired:
-            raise DevError(f"Maven did not fetch Apache Kafka within {MAVEN_SECONDS} s: try again") from None
+            raise DevError(f"Maven did not fetch {what} within {MAVEN_SECONDS} s: try again") from None
     if done.returncode:
         told = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
-        raise DevError(f"Maven could not fetch Apache Kafka (exit {done.returncode}):\n{told}")
+        raise DevError(f"Maven could not fetch {what} (exit {done.returncode}):\n{told}")
 
 
-def _verify(folder: Path, expected: dict[str, str]) -> None:
-    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.glob("*.jar")}
+def _verify(folder: Path, name: str) -> None:
+    expected = pins(name)
+    found = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.glob("*")}
     wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     if wrong:
         raise DevError(
-            f"not the jars that kafka-jars.sha256 lists: {', '.join(wrong)} missing, changed or not listed. "
+            f"not the files that {name}.sha256 lists: {', '.join(wrong)} missing, changed or not listed. "
             f"They are in {folder} to look at; nothing of them is used"
         )
 
 
-def _expected() -> dict[str, str]:
-    lines = (line.split() for line in _packaged("kafka-jars.sha256").splitlines() if not line.startswith("#"))
-    return {name: digest for digest, name in lines}
-
-
-def _version() -> str:
-    """Kafka's version, from the one place that pins it."""
-    found = re.search(r"<kafka\.version>([\w.]+)</kafka\.version>", _packaged("kafka-pom.xml"))
+def pinned_version(what: str) -> str:
+    """The version, from the one place that pins it: ``WHAT.version`` in ``WHAT-pom.xml``."""
+    found = re.search(rf"<{what}\.version>([\w.]+)</{what}\.version>", packaged(f"{what}-pom.xml"))
     if found is None:
-        raise DevError("kafka-pom.xml does not say kafka.version")
+        raise DevError(f"{what}-pom.xml does not say {what}.version")
     return found[1]
 
 
-def _packaged(name: str) -> str:
+def packaged(name: str) -> str:
+    """The text of a file beside this module."""
     try:
         return _package().joinpath(name).read_text(encoding="utf-8")
     except OSError as error:

@@ -17,9 +17,11 @@ from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from vermilion.dev.jars import DevError, default_data, exclusive, fetch, find_root, java, tools_dir
-from vermilion.dev.node import CONTROLLER_OFFSET, Node, Settings, await_end, is_free, java_command
+from vermilion.dev.node import CONTROLLER_OFFSET, Node, Settings, java_command
+from vermilion.dev.process import await_end, end, is_free
 
 __all__ = ["Cluster", "DevError", "Node", "default_data", "fetch", "find_root", "ports_free", "tools_dir"]
 
@@ -36,6 +38,18 @@ class _State:
     port: int
 
 
+class Users(NamedTuple):
+    """Who there is on a cluster that is not open to all of this machine; for tests."""
+
+    format_options: tuple[str, ...]
+    """Tell the formatting of a node's storage of them."""
+    client: dict[str, str]
+    """librdkafka's settings of one of them, who may ask whether the cluster is there."""
+
+
+_NOBODY = Users((), {})
+
+
 class Cluster:
     """One node or three; ``with Cluster(folder) as cluster`` starts them and stops them."""
 
@@ -46,6 +60,7 @@ class Cluster:
         port: int = 9092,
         libs: Path | None = None,
         settings: Settings = lambda _: {},
+        users: Users = _NOBODY,
     ) -> None:
         """``settings``: what each node's server.properties has beyond the usual."""
         if nodes not in (1, 3):
@@ -58,6 +73,7 @@ class Cluster:
         self.nodes = [
             Node(number + 1, port + number, self.data / f"node{number + 1}") for number in range(nodes)
         ]
+        self._settings, self._users = settings, users
         self.port = port
         self._libs = libs
         self._settings = settings
@@ -134,7 +150,9 @@ class Cluster:
         with contextlib.ExitStack() as undo, resources.as_file(packaged) as logging:
             command = java_command(program, libs, logging)
             for node in idle:
-                node.prepare(command, self.nodes, cluster_id, self._settings(node))
+                node.prepare(
+                    command, self.nodes, cluster_id, self._settings(node), self._users.format_options
+                )
             undo.callback(_end, idle)
             for node in idle:
                 node.launch(command)
@@ -149,7 +167,12 @@ class Cluster:
 
         # That it cannot connect yet is expected here, so the client is not to write about it.
         client = AdminClient(
-            {"bootstrap.servers": self.bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 250}
+            {
+                "bootstrap.servers": self.bootstrap,
+                "log_level": 0,
+                "reconnect.backoff.max.ms": 250,
+                **self._users.client,
+            }
         )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -177,15 +200,7 @@ def ports_free(first: int, nodes: int = 1) -> bool:
 
 
 def _end(nodes: Sequence[Node]) -> list[int]:
-    for node in nodes:
-        node.signal(signal.SIGTERM)
-    late = await_end(nodes, STOP_SECONDS)
-    for node in late:
-        node.signal(signal.SIGKILL)
-    await_end(late, STOP_SECONDS)
-    for node in nodes:
-        (node.folder / "pid").unlink(missing_ok=True)
-    return [node.id for node in late]
+    return [node.id for node in end(nodes, STOP_SECONDS)]
 
 
 def _read_state(data: Path) -> _State | None:

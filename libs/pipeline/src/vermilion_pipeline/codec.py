@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,10 +29,16 @@ class Registry(Protocol):
     """Schema ids of a schema registry."""
 
     def id_of(self, subject: str, schema: str) -> int:
-        """The id of ``schema`` under ``subject``, registering it if need be."""
+        """The id of ``schema`` under ``subject``, registering it if need be.
+
+        Raises ports.RegistryUnavailable, ports.SchemaRefused.
+        """
 
     def schema_of(self, schema_id: int) -> str | None:
-        """The schema with this id, or None if the registry knows none."""
+        """The schema with this id; None when the registry says that there is none.
+
+        Raises ports.RegistryUnavailable.
+        """
 
 
 class Codec:
@@ -42,9 +49,18 @@ class Codec:
         self._prefix = prefix
         self._by_crc = {schemas.crc64(text): text for text in _known_schemas()}
         self._by_id: dict[int, str] = {}
+        self._encoders: dict[str, Callable[[Mapping[str, Any]], bytes]] = {}
 
     def encoder(self, topic: Topic) -> Callable[[Mapping[str, Any]], bytes]:
-        """A function from a record of ``topic`` to its framed bytes."""
+        """A function from a record of ``topic`` to its framed bytes; it asks the registry no more.
+
+        Raises ports.RegistryUnavailable, ports.SchemaRefused.
+        """
+        if topic.name not in self._encoders:
+            self._encoders[topic.name] = self._make_encoder(topic)
+        return self._encoders[topic.name]
+
+    def _make_encoder(self, topic: Topic) -> Callable[[Mapping[str, Any]], bytes]:
         if topic.schema is None:
             raise ValueError(f"{topic.name} carries original bytes, which have no schema")
         text = schemas.text(topic.schema)
@@ -66,7 +82,8 @@ class Codec:
     def decoder(self, topic: Topic) -> Callable[[bytes | None], Any]:
         """A function from framed bytes, by any version of the schema, to a record of ``topic``.
 
-        The function raises DecodeError, whatever the bytes are.
+        The function raises DecodeError, whatever the bytes are; and ports.RegistryUnavailable when
+        only the registry could tell.
         """
         if topic.schema is None:
             raise ValueError(f"{topic.name} carries original bytes, which have no schema")
@@ -83,7 +100,7 @@ class Codec:
             except Exception as error:  # whatever fastavro meets in a stranger's bytes
                 raise DecodeError(
                     f"no {topic.schema} record at offset {start} of the value: "
-                    f"{type(error).__name__}: {error}"
+                    f"{type(error).__name__}: {str(error)[:300]}"  # some quote both schemas
                 ) from None
             if buffer.tell() != len(value):
                 raise DecodeError(
@@ -92,6 +109,11 @@ class Codec:
             return record
 
         return decode
+
+    def learn(self, value: bytes | None) -> None:
+        """Ask the registry now what decoding ``value`` will need of it. Raises ports.RegistryUnavailable."""
+        with suppress(DecodeError):
+            self._writer_schema(value or b"")
 
     def _writer_schema(self, value: bytes) -> tuple[Any, int]:
         if value[:2] == _SINGLE_OBJECT and len(value) >= 10:

@@ -5,9 +5,9 @@ They follow the CloudEvents Kafka binding in binary mode.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from vermilion_pipeline.ports import Headers, Message
+from vermilion_pipeline.ports import Headers, Message, Partition
 
 
 def text(value: str) -> bytes:
@@ -18,6 +18,13 @@ def text(value: str) -> bytes:
 # Far below what brokers take (message.max.bytes, 1 MiB by default): a value that was only just
 # small enough for its own topic must not be too large with the headers of a dead letter.
 _LONGEST_VALUE = 512 * 1024
+_VALUE_SIZE = "vermilion_value_size"
+# A dead letter's own headers, in order; before them those that it came with, and _VALUE_SIZE.
+_OWN = (
+    *("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "content-type"),
+    *("vermilion_error_class", "vermilion_error_message", "vermilion_stage"),
+    *("vermilion_origin_topic", "vermilion_origin_partition", "vermilion_origin_offset"),
+)
 
 
 def dead_letter(message: Message, stage: str, error: Exception) -> tuple[bytes | None, Headers]:
@@ -28,7 +35,7 @@ def dead_letter(message: Message, stage: str, error: Exception) -> tuple[bytes |
     value = message.value
     cut: Headers = ()
     if value is not None and len(value) > _LONGEST_VALUE:
-        cut = (("vermilion_value_size", str(len(value)).encode()),)
+        cut = ((_VALUE_SIZE, str(len(value)).encode()),)
         value = value[:_LONGEST_VALUE]
     topic, number = message.partition
     identity = f"{topic}/{number}/{message.offset}"
@@ -44,6 +51,28 @@ def dead_letter(message: Message, stage: str, error: Exception) -> tuple[bytes |
         ("vermilion_origin_partition", str(number).encode()),
         ("vermilion_origin_offset", str(message.offset).encode()),
     )
+
+
+class Origin(NamedTuple):
+    """Where a dead letter came from, and what it was there."""
+
+    partition: Partition
+    headers: Headers
+    """Those that it came with, without a dead letter's own."""
+    whole: bool
+    """Its value is the original; False: it was too long for a dead letter, and was cut."""
+
+
+def origin(letter: Message) -> Origin | None:
+    """What ``dead_letter`` made ``letter`` of; None when it was not made so."""
+    own = dict(letter.headers[-len(_OWN) :])
+    number = own.get("vermilion_origin_partition", b"")
+    if tuple(own) != _OWN or not number.isdigit():
+        return None
+    partition = Partition(own["vermilion_origin_topic"].decode("utf-8", "replace"), int(number))
+    rest = letter.headers[: -len(_OWN)]
+    whole = not (rest and rest[-1][0] == _VALUE_SIZE)
+    return Origin(partition, rest if whole else rest[:-1], whole)
 
 
 def event(record: Mapping[str, Any], stage: str, schema: str) -> Headers:

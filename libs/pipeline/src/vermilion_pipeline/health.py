@@ -19,6 +19,8 @@ class Health:
         self._patience = patience
         self._beat = time.monotonic()
         self.ready = False
+        self.waiting_for = ""
+        """What keeps the loop from going on, for ``/readyz``; empty when nothing is known."""
 
     def beat(self) -> None:
         """The loop is alive."""
@@ -37,7 +39,9 @@ class HealthServer:
         pages: dict[str, Callable[[], tuple[int, bytes]]] = {
             "/healthz": lambda: (200, b"ok\n") if health.alive() else (503, b"the poll loop is stuck\n"),
             "/readyz": lambda: (
-                (200, b"ready\n") if health.ready and health.alive() else (503, b"not ready\n")
+                (200, b"ready\n")
+                if health.ready and health.alive()
+                else (503, f"not ready: {health.waiting_for or 'starting, or stuck'}\n".encode())
             ),
             "/metrics": lambda: (200, generate_latest(registry)),
         }

@@ -71,6 +71,11 @@ class Metrics:
         self.partitions = Gauge(
             "vermilion_partitions_assigned", "Partitions assigned", registry=self.registry
         )
+        self.registry_waiting = Gauge(
+            "vermilion_registry_waiting",
+            "1 while a batch waits for the schema registry, else 0",
+            registry=self.registry,
+        )
         self._observed = _Observed()
         self.registry.register(self._observed)
         Gauge("vermilion_build_info", "Constant 1", ["stage"], registry=self.registry).labels(stage).set(1)

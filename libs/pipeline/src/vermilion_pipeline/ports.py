@@ -6,6 +6,8 @@ The vocabulary is Kafka's. ``tests/conformance`` is the definition in detail: bo
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from vermilion_pipeline.rights import Right
+
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -40,6 +42,21 @@ class BrokerError(Exception):
 
 class BrokerUnavailable(BrokerError):
     """No broker answers at the addresses given."""
+
+
+class RegistryUnavailable(BrokerUnavailable):
+    """The schema registry does not answer, or not sensibly: wait, and ask again.
+
+    What it was asked for may well be there, so no record is given up for it.
+    """
+
+
+class SchemaRefused(BrokerError):
+    """The schema registry refuses one of our schemas for good; nothing was written with it."""
+
+
+class AccessDenied(BrokerError):
+    """A right is missing on the broker; says on what, as far as the broker tells."""
 
 
 class UnknownTopic(BrokerError):
@@ -131,7 +148,14 @@ class TransactionalProducer(Protocol):
     def begin(self) -> None:
         """Open a transaction."""
 
-    def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
+    ) -> None:
         """Add a record; waits while the queue is full."""
 
     def send_offsets(self, offsets: Mapping[Partition, Committed], consumer: Consumer) -> None:
@@ -159,6 +183,9 @@ class Broker(Protocol):
     def create(self, topics: Sequence[str], partitions: int, replication: int | None) -> list[str]:
         """Create what is missing; the names created."""
 
+    def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
+        """For each partition the offset that a reader of all that is committed now comes to."""
+
     def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> Consumer:
         """Join ``group``."""
 
@@ -170,3 +197,6 @@ class Broker(Protocol):
 
     def transactional(self, transactional_id: str) -> TransactionalProducer:
         """A transactional producer; fences an older one of the same id."""
+
+    def missing(self, rights: Iterable[Right]) -> list[Right]:
+        """Those of ``rights`` that whoever uses this broker has not. Raises ``BrokerUnavailable``."""

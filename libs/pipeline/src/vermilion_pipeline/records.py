@@ -34,6 +34,24 @@ class Payload(TypedDict):
     missing: int
 
 
+class Sensor(TypedDict):
+    """sensor.avsc: a heartbeat of one run; numbers are of the interval that ends at ``time``."""
+
+    sensor: str
+    run: str
+    replayed: bool
+    time: int
+    interval: int
+    last: bool
+    packets: int
+    published: int
+    dropped_kernel: int
+    dropped_interface: int
+    dropped_queue: int
+    dropped_too_big: int
+    dropped_undelivered: int
+
+
 class TlsContext(TypedDict):
     """Context of a ClientHello."""
 

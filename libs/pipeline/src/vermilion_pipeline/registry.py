@@ -1,41 +1,129 @@
-"""A Confluent-compatible schema registry, by confluent-kafka's client."""
+"""A Confluent-compatible schema registry, by confluent-kafka's client.
 
-from urllib.parse import urlsplit
+Two answers are definite: "there is no such schema" (error 40403) and "this schema is refused" (409
+or 422). Everything else that is not what was asked for, silence and nonsense alike, is an outage.
+"""
+
+import weakref
+from collections.abc import Callable
+from typing import Final, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
-from vermilion_pipeline.ports import BrokerUnavailable
+from vermilion_pipeline.ports import RegistryUnavailable, SchemaRefused
+from vermilion_pipeline.settings import SettingsError
 
-_UNKNOWN_ID = (40403, 404)
+COMPATIBILITY: Final = "BACKWARD_TRANSITIVE"
+"""The newest schema reads what any earlier one wrote: topics keep records of all of them."""
+_STRICT_ENOUGH: Final = (COMPATIBILITY, "FULL_TRANSITIVE")
+_SCHEMA_NOT_FOUND: Final = 40403
+_NOT_FOUND: Final = (40401, 40402, _SCHEMA_NOT_FOUND, 40408)
+"""No such subject, version, schema; no compatibility level of the subject's own."""
+_REFUSED: Final = (409, 422)
+_PATIENCE: Final = 5.0
+"""Seconds to wait for an answer: the poll loop must be heard of every minute."""
+
+T = TypeVar("T")
 
 
 class SchemaRegistry:
-    """Schema ids; what was once asked is remembered by the client."""
+    """Schema ids. What it has told is remembered, so that an outage stops nobody who knows enough."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        # A password in the URL must not get into messages and logs.
-        self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        self._client = SchemaRegistryClient({"url": url})
+        """``url``: where it answers; a user and a password in it are used. Raises SettingsError."""
+        try:
+            parts = urlsplit(url)
+            # A password must not get into messages and logs.
+            self._secrets = [secret for secret in (parts.password, unquote(parts.password or "")) if secret]
+            self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+            self._client = SchemaRegistryClient({"url": url, "timeout": _PATIENCE, "max.retries": 0})
+        except ValueError as error:
+            raise SettingsError(f"registry_url: {self._masked(str(error))}") from None
+        weakref.finalize(self, self._client.close)
+        self._ids: dict[tuple[str, str], int] = {}
 
     def id_of(self, subject: str, schema: str) -> int:
-        """The id of ``schema``, registered under ``subject``. Raises BrokerUnavailable."""
-        try:
-            return int(self._client.register_schema(subject, Schema(schema, "AVRO")))
-        except Exception as error:  # the client raises its HTTP library's errors too
-            raise self._unavailable(error) from error
+        """The id of ``schema`` under ``subject``, where it is registered as BACKWARD_TRANSITIVE if need be.
+
+        Raises RegistryUnavailable, SchemaRefused.
+        """
+        known = self._ids.get((subject, schema))
+        if known is None:
+            known = self._look_up(subject, schema)
+        if known is None:
+            known = self._register(subject, schema)
+        self._ids[subject, schema] = known
+        return known
 
     def schema_of(self, schema_id: int) -> str | None:
-        """The schema with this id; None when there is none. Raises BrokerUnavailable."""
-        try:
-            return self._client.get_schema(schema_id).schema_str
-        except SchemaRegistryError as error:
-            if error.error_code in _UNKNOWN_ID or error.http_status_code == 404:
-                return None
-            raise self._unavailable(error) from error
-        except Exception as error:
-            raise self._unavailable(error) from error
+        """The schema with this id; None when the registry says that there is none.
 
-    def _unavailable(self, error: Exception) -> BrokerUnavailable:
-        return BrokerUnavailable(f"schema registry {self._url}: {type(error).__name__}: {error}")
+        Raises RegistryUnavailable.
+        """
+        found = self._asked(lambda: self._client.get_schema(schema_id), (_SCHEMA_NOT_FOUND,))
+        if found is None:
+            return None
+        if not isinstance(found.schema_str, str):
+            raise self._unavailable(f"its answer for schema id {schema_id} has no schema")
+        return found.schema_str
+
+    def _look_up(self, subject: str, schema: str) -> int | None:
+        """The id, if it is registered: then nothing is to be changed, and no right to do so is needed."""
+        return self._asked(
+            lambda: self._id(self._client.lookup_schema(subject, Schema(schema, "AVRO")).schema_id)
+        )
+
+    def _register(self, subject: str, schema: str) -> int:
+        level = self._asked(lambda: self._client.get_compatibility(subject))
+        if level not in _STRICT_ENOUGH:
+            self._required(lambda: self._client.set_compatibility(subject, COMPATIBILITY), subject)
+        return self._required(
+            lambda: self._id(self._client.register_schema(subject, Schema(schema, "AVRO"))), subject
+        )
+
+    def _asked(self, ask: Callable[[], T], none: tuple[int, ...] = _NOT_FOUND) -> T | None:
+        """The answer; None where the registry says, by an error code in ``none``, that there is none."""
+        try:
+            return ask()
+        except SchemaRegistryError as error:
+            if error.error_code in none:
+                return None
+            raise self._unavailable(error) from None
+        except Exception as error:  # the client raises its HTTP library's errors, and its own mistakes
+            raise self._unavailable(error) from None
+
+    def _required(self, ask: Callable[[], T], subject: str) -> T:
+        try:
+            return ask()
+        except SchemaRegistryError as error:
+            if error.http_status_code in _REFUSED:
+                raise SchemaRefused(
+                    f"schema registry {self._url} refuses the schema of {subject}: "
+                    f"{self._masked(str(error))[:500]}; nothing is written. "
+                    f"A field is only ever added, with a default ({COMPATIBILITY})"
+                ) from None
+            raise self._unavailable(error) from None
+        except Exception as error:
+            raise self._unavailable(error) from None
+
+    @staticmethod
+    def _id(found: object) -> int:
+        # It goes into four bytes of every record.
+        if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < 1 << 32:
+            raise ValueError(f"no schema id in its answer, but {found!r:.100}")
+        return found
+
+    def _unavailable(self, error: Exception | str) -> RegistryUnavailable:
+        self._client.clear_caches()  # type: ignore[no-untyped-call]  # it keeps nonsense, too
+        what = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        return RegistryUnavailable(
+            f"schema registry {self._url}: {self._masked(what)[:500]}; nothing is given up meanwhile. Check "
+            "that it runs and that registry_url (VERMILION_REGISTRY_URL) is right"
+        )
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text

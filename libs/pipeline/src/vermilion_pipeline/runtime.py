@@ -3,16 +3,17 @@
 One batch is one transaction: its outputs, its dead letters and its offsets appear together or not
 at all. The committed offset is the stage's low-water mark, and the next offset to answer is its
 metadata; a partition that comes (back) is read from the former, and what lies before the latter
-only rebuilds state. Nothing is open while polling, so a rebalance can only take what is committed.
+only rebuilds state. Where somebody began and came to no end, records are handled on trial first.
+Nothing is open while polling, so a rebalance can only take what is committed.
 """
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vermilion_pipeline import headers
 from vermilion_pipeline.codec import Codec, DecodeError
@@ -20,6 +21,7 @@ from vermilion_pipeline.health import Health
 from vermilion_pipeline.logs import logger
 from vermilion_pipeline.metrics import Metrics
 from vermilion_pipeline.ports import (
+    AccessDenied,
     Broker,
     BrokerError,
     Committed,
@@ -28,11 +30,15 @@ from vermilion_pipeline.ports import (
     Message,
     Partition,
     ProducerLost,
+    RegistryUnavailable,
+    SchemaRefused,
     TransactionAborted,
     UnknownTopic,
 )
+from vermilion_pipeline.position import Position
 from vermilion_pipeline.stage import Handled, Incoming, Output, Rejected, Stage, Task
 from vermilion_pipeline.topics import DEADLETTER
+from vermilion_pipeline.trial import trial
 
 _LAG_EVERY_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 10.0
@@ -63,11 +69,16 @@ class Answered(NamedTuple):
     counts: list[Mapping[tuple[str, ...], int]]
 
 
+class ProcessKilled(Exception):
+    """Handling the record kills the process; says by what."""
+
+
 class StageFailed(Exception):
     """A task raised on a batch; the batch is handled again, record by record."""
 
 
-_TRANSACTION_ONLY = (TransactionAborted, ProducerLost, StageFailed)
+_MEMBERSHIP_STAYS = (TransactionAborted, ProducerLost, StageFailed, RegistryUnavailable)
+_FINAL = (AccessDenied, Fenced, UnknownTopic, SchemaRefused)
 
 
 @dataclass(slots=True)
@@ -88,6 +99,21 @@ class _Assigned:
     """The next offset to handle."""
     answer_from: int
     """Records before this offset are answered already: they only rebuild the task's state."""
+    killers: set[int]
+    """Offsets that are stepped over."""
+    trial_until: int
+    """Records to answer before this offset are tried in a child first."""
+    marked: bool
+    """The log says that somebody has begun here."""
+    watch_until: int = 0
+    """Commits before this offset go on saying so."""
+
+    def position(self) -> Position:
+        """What to commit."""
+        low = self.task.low_water()
+        if low is None or low >= self.next:
+            low = self.next
+        return Position(low, self.next, self.next < self.watch_until, frozenset(self.killers))
 
 
 class Runtime:
@@ -106,7 +132,7 @@ class Runtime:
         batch_records: int = 5_000,
         batch_wait_seconds: float = 0.1,
     ) -> None:
-        """Connect. Raises UnknownTopic, BrokerUnavailable."""
+        """Connect. Raises UnknownTopic, BrokerUnavailable, AccessDenied."""
         self.totals = Totals()
         self._broker, self._stage = broker, stage
         self._metrics, self._health = metrics, health
@@ -114,14 +140,18 @@ class Runtime:
         self._source = stage.consumes.full_name(prefix)
         self._target = stage.produces.full_name(prefix)
         self._dead_letters = DEADLETTER.full_name(prefix)
+        self._codec = codec
         self._decode = codec.decoder(stage.consumes)
-        self._encode = codec.encoder(stage.produces)
+        self._encode: Callable[[Mapping[str, Any]], bytes]
         self._assigned: dict[Partition, _Assigned] = {}
         self._careful: dict[Partition, int] = {}
+        self._begun: dict[Partition, tuple[int, int]] = {}
+        """Where it was this process that began, by partition, and until where on trial: no death."""
         self._open = False
         self._pause = 0.0
         self._lag_read = 0.0
-        broker.partitions([self._source, self._target, self._dead_letters])
+        counts = broker.partitions([self._source, self._target, self._dead_letters])
+        self._dead_partitions = counts[self._dead_letters]
         self._transactional_id = f"{prefix}{stage.name}-{instance}"
         self._producer = broker.transactional(self._transactional_id)
         self._group = f"{prefix}{stage.name}"
@@ -133,11 +163,19 @@ class Runtime:
         """Begin each partition from its low-water mark, with fresh state."""
         starts = {}
         for partition, found in committed.items():
-            start, answer_from = (found.offset, _answer_from(partition, found)) if found else (0, 0)
-            self._assigned[partition] = _Assigned(self._stage.task(), start, answer_from)
+            at = _position(partition, found) if found else Position(0, 0)
+            ours, trial_until = self._begun.get(partition, (None, 0))
+            if at.begun and ours != at.next:
+                trial_until = at.next + 2 * self._batch_records
+                _log.warning("not ended by the last owner; on trial", partition=str(partition), at=at.next)
+            self._assigned[partition] = _Assigned(
+                self._stage.task(), at.low, at.next, set(at.killers), trial_until, at.begun
+            )
+            if at.begun:
+                self._assigned[partition].watch_until = at.next + 2 * self._batch_records
             if found:
-                starts[partition] = start
-            _log.info("assigned", partition=str(partition), start=start, answer_from=answer_from)
+                starts[partition] = at.low
+            _log.info("assigned", partition=str(partition), start=at.low, answer_from=at.next)
         self._metrics.partitions.set(len(self._assigned))
         return starts
 
@@ -146,18 +184,22 @@ class Runtime:
         for partition in partitions:
             self._assigned.pop(partition, None)
             self._careful.pop(partition, None)
+            self._begun.pop(partition, None)
             _log.info("revoked", partition=str(partition))
         self._metrics.partitions.set(len(self._assigned))
 
     # The loop.
 
     def run(self, stop: Event) -> None:
-        """Until ``stop`` is set; the batch in hand is then committed. Raises Fenced, UnknownTopic."""
+        """Until ``stop`` is set; the batch in hand is then committed.
+
+        Raises AccessDenied, Fenced, UnknownTopic, SchemaRefused.
+        """
         try:
             while not stop.is_set():
                 try:
                     self.step()
-                except (Fenced, UnknownTopic):
+                except _FINAL:
                     raise
                 except (BrokerError, StageFailed) as error:
                     self._recover(error, stop)
@@ -174,22 +216,45 @@ class Runtime:
         """
         messages = self._consumer.poll(self._batch_records, self._batch_wait)
         self._health.beat()
-        self._health.ready = True  # with no partition, too: one more replica than there are partitions
         self._read_lag()
+        # Not when constructed: a registry that is down then is waited for as one that goes later.
+        self._encode = self._codec.encoder(self._stage.produces)
         answered, offsets = Answered([], [], []), {}
         consumed = 0
-        for partition, batch in _by_partition(messages).items():
+        batches = _by_partition(messages)
+        self._mark(batches)
+        for partition, batch in batches.items():
             assigned = self._assigned.get(partition)
             if assigned is None:  # taken away within this poll
                 continue
             consumed += self._handle(partition, assigned, batch, answered)
             if assigned.next > assigned.answer_from:
-                offsets[partition] = _to_commit(assigned)
+                offsets[partition] = assigned.position()
         if offsets:
             self._commit(answered, offsets)
             self.totals.consumed += consumed
             self._metrics.consumed.inc(consumed)
+        # With no partition, too: one more replica than there are partitions.
+        self._health.ready = True
+        self._health.waiting_for = ""
+        self._metrics.registry_waiting.set(0)
         return len(messages)
+
+    def _mark(self, batches: Mapping[Partition, Sequence[Message]]) -> None:
+        """Before the first batch of a partition: say in its commit that somebody has begun here."""
+        offsets = {}
+        for partition, batch in batches.items():
+            assigned = self._assigned.get(partition)
+            if assigned is None or assigned.marked:
+                continue
+            at = assigned.answer_from or batch[0].offset  # nothing committed yet: the log may begin later
+            assigned.watch_until = at + 2 * self._batch_records
+            low = assigned.next or batch[0].offset
+            offsets[partition] = Position(low, at, True, frozenset(assigned.killers))
+        if offsets:
+            self._commit(Answered([], [], []), offsets)
+            for partition in offsets:
+                self._assigned[partition].marked = True
 
     def _handle(
         self, partition: Partition, assigned: _Assigned, batch: Sequence[Message], answered: Answered
@@ -198,6 +263,8 @@ class Runtime:
         known: list[Message] = []
         fresh: list[Message] = []
         for message in batch:
+            if message.offset in assigned.killers:
+                continue
             if message.offset >= assigned.next:  # else: read before a seek
                 (known if message.offset < assigned.answer_from else fresh).append(message)
         if known:
@@ -213,13 +280,17 @@ class Runtime:
         self, partition: Partition, assigned: _Assigned, messages: Sequence[Message], answered: Answered
     ) -> None:
         incoming = []
+        # What is only rebuilt has been handled before, and killed nobody.
+        on_trial = assigned.answer_from <= messages[0].offset < assigned.trial_until
+        if on_trial:
+            messages = self._tried(assigned, messages, answered)
         origin = {message.offset: message for message in messages}
         for message in messages:
             try:
                 incoming.append(Incoming(message.offset, message.key, self._decode(message.value)))
             except DecodeError as error:
                 answered.dead.append(DeadLetter(message, error))
-        if messages[0].offset <= self._careful.get(partition, -1):
+        if on_trial or messages[0].offset <= self._careful.get(partition, -1):
             encoded, handled = self._one_by_one(assigned.task, incoming)
         else:
             try:
@@ -233,7 +304,31 @@ class Runtime:
         answered.dead.extend(DeadLetter(origin[offset], error) for offset, error in handled.rejected)
         answered.counts.append(handled.counts)
 
-    def _commit(self, answered: Answered, offsets: Mapping[Partition, Committed]) -> None:
+    def _tried(
+        self, assigned: _Assigned, messages: Sequence[Message], answered: Answered
+    ) -> Sequence[Message]:
+        """The records that do not kill a child; those that twice do become dead letters."""
+        pending = {message.offset: message for message in messages}
+        for message in messages:
+            self._codec.learn(message.value)  # the child has no network
+
+        def attempt(offset: int) -> None:
+            message = pending[offset]
+            self._one_by_one(assigned.task, [Incoming(offset, message.key, self._decode(message.value))])
+
+        deaths: Counter[int] = Counter()
+        while (died := trial(list(pending), attempt, self._health.beat)) is not None:
+            _log.error("a child died of a record", offset=died.offset, how=died.how)
+            if died.offset is None:
+                break
+            deaths[died.offset] += 1
+            if deaths[died.offset] == 2:
+                killer = pending.pop(died.offset)
+                assigned.killers.add(killer.offset)
+                answered.dead.append(DeadLetter(killer, ProcessKilled(f"handling it ends in {died.how}")))
+        return list(pending.values())
+
+    def _commit(self, answered: Answered, offsets: Mapping[Partition, Position]) -> None:
         producer = self._producer
         producer.begin()
         self._open = True
@@ -241,11 +336,15 @@ class Runtime:
             producer.produce(self._target, key, value, head)
         for message, error in answered.dead:
             original, head = headers.dead_letter(message, self._stage.name, error)
-            producer.produce(self._dead_letters, message.key, original, head)
-        producer.send_offsets(offsets, self._consumer)
+            # By the origin's partition: put back, they come in the order that they had there.
+            number = message.partition.number % self._dead_partitions
+            producer.produce(self._dead_letters, message.key, original, head, number)
+        producer.send_offsets({one: at.committed() for one, at in offsets.items()}, self._consumer)
         with self._metrics.commit_seconds.time():
             producer.commit()
         self._open = False
+        for partition, at in offsets.items():
+            self._begun[partition] = (at.next, self._assigned[partition].trial_until)
         self._pause = 0.0
         self.totals.produced += len(answered.outputs)
         self.totals.dead += len(answered.dead)
@@ -292,10 +391,12 @@ class Runtime:
             _log.warning("batch not committed; going back to what is", error=str(again))
             self._metrics.aborted.labels(type(again).__name__).inc()
             self._health.ready = False
+            self._health.waiting_for = str(again)
+            self._metrics.registry_waiting.set(isinstance(again, RegistryUnavailable))
             stop.wait(self._pause)
             self._pause = min(2 * self._pause + 0.1, _LONGEST_PAUSE_SECONDS)
             try:
-                if again is not error or not isinstance(error, _TRANSACTION_ONLY):
+                if again is not error or not isinstance(error, _MEMBERSHIP_STAYS):
                     self._reconnect()
                 self.restore()
             except Fenced:
@@ -340,19 +441,12 @@ def _by_partition(messages: Iterable[Message]) -> dict[Partition, list[Message]]
     return groups
 
 
-def _to_commit(assigned: _Assigned) -> Committed:
-    low_water = assigned.task.low_water()
-    if low_water is None or low_water >= assigned.next:
-        return Committed(assigned.next)
-    return Committed(low_water, str(assigned.next))
-
-
-def _answer_from(partition: Partition, committed: Committed) -> int:
-    """The next offset to answer, from a commit's metadata; without any, the offset itself."""
-    if committed.metadata.isdecimal():
-        return max(int(committed.metadata), committed.offset)
-    if committed.metadata:
+def _position(partition: Partition, committed: Committed) -> Position:
+    """What the commit says; metadata that no stage writes is ignored."""
+    try:
+        return Position.of(committed)
+    except ValueError:
         _log.warning(
             "foreign commit metadata ignored", partition=str(partition), metadata=committed.metadata[:100]
         )
-    return committed.offset
+        return Position(committed.offset, committed.offset)

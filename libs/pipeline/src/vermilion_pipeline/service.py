@@ -4,14 +4,17 @@ import logging
 import signal
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
-from vermilion_pipeline import logs
+from prometheus_client import CollectorRegistry
+
+from vermilion_pipeline import logs, rights
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.health import Health, HealthServer
 from vermilion_pipeline.metrics import Metrics
-from vermilion_pipeline.ports import Broker
+from vermilion_pipeline.ports import AccessDenied, Broker
 from vermilion_pipeline.runtime import Runtime, Totals
 from vermilion_pipeline.settings import Settings, SettingsError
 from vermilion_pipeline.stage import ObservedStage, Stage
@@ -30,6 +33,19 @@ def broker_and_codec(settings: Settings) -> tuple[Broker, Codec]:
     return KafkaBroker(settings.kafka_config()), Codec(registry, settings.topic_prefix)
 
 
+@contextmanager
+def naming_rights(broker: Broker, role: str, prefix: str) -> Iterator[None]:
+    """Name in an AccessDenied each right that ``role`` lacks; the broker's own words name few."""
+    try:
+        yield
+    except AccessDenied as error:
+        lacking = broker.missing(rights.of(role, prefix))
+        named = ", ".join(map(str, lacking)) or "none of those that we know of"
+        raise AccessDenied(
+            f"{error}; {role} lacks: {named}. Grant it to this user, as docs/security.md has it"
+        ) from None
+
+
 def serve(settings: Settings, make_stage: Callable[[], Stage]) -> Totals:
     """Run until SIGTERM or SIGINT; the batch in hand is then committed.
 
@@ -42,32 +58,36 @@ def serve(settings: Settings, make_stage: Callable[[], Stage]) -> Totals:
     metrics, health = Metrics(stage.name), Health()
     if isinstance(stage, ObservedStage):
         metrics.observe(stage.observed)
-    try:
-        server = (
-            HealthServer(settings.http_host, settings.http_port, health, metrics.registry)
-            if settings.http_port
-            else None
-        )
-    except OSError as error:
-        raise SettingsError(f"http_port {settings.http_port}: {error.strerror}; choose another") from None
+    server = http_server(settings, health, metrics.registry)
     try:
         broker, codec = broker_and_codec(settings)
-        runtime = Runtime(
-            broker,
-            stage,
-            codec,
-            prefix=settings.topic_prefix,
-            instance=settings.instance or uuid.uuid4().hex[:12],
-            metrics=metrics,
-            health=health,
-            batch_records=settings.batch_records,
-            batch_wait_seconds=settings.batch_wait_seconds,
-        )
-        runtime.run(stop)
+        with naming_rights(broker, stage.name, settings.topic_prefix):
+            runtime = Runtime(
+                broker,
+                stage,
+                codec,
+                prefix=settings.topic_prefix,
+                instance=settings.instance or uuid.uuid4().hex[:12],
+                metrics=metrics,
+                health=health,
+                batch_records=settings.batch_records,
+                batch_wait_seconds=settings.batch_wait_seconds,
+            )
+            runtime.run(stop)
     finally:
         if server:
             server.close()
     return runtime.totals
+
+
+def http_server(settings: Settings, health: Health, registry: CollectorRegistry) -> HealthServer | None:
+    """The endpoints, if a port is set. Raises SettingsError when it is taken."""
+    if not settings.http_port:
+        return None
+    try:
+        return HealthServer(settings.http_host, settings.http_port, health, registry)
+    except OSError as error:
+        raise SettingsError(f"http_port {settings.http_port}: {error.strerror}; choose another") from None
 
 
 def stop_on_signals() -> threading.Event:

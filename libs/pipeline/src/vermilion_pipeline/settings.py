@@ -14,7 +14,7 @@ from pydantic_settings import (
 )
 
 CONFIG_FILE = "vermilion.toml"
-_SECRET_WORDS = ("password", "secret", "key.pem", "token", "sasl.jaas")
+_SECRET_WORDS = ("password", "passphrase", "secret", "key.pem", "token", "sasl.jaas", "oauthbearer.config")
 
 
 class SettingsError(Exception):
@@ -92,4 +92,9 @@ def load(**flags: Any) -> Settings:
 
 def masked(config: dict[str, str]) -> dict[str, str]:
     """librdkafka's settings for printing: secrets are starred."""
-    return {k: "***" if any(word in k for word in _SECRET_WORDS) else v for k, v in config.items()}
+    return {name: "***" if is_secret(name) else value for name, value in config.items()}
+
+
+def is_secret(name: str) -> bool:
+    """Whether librdkafka's setting ``name`` holds a secret, rather than a file's name."""
+    return any(word in name for word in _SECRET_WORDS) and not name.endswith((".location", ".url"))

@@ -27,6 +27,7 @@ PAYLOADS = Topic("payloads", "payload", _FLOW, ("capture",), ("fingerprint",))
 FINGERPRINTS = Topic("fingerprints", "fingerprint", _FLOW, ("fingerprint",), ("classify",))
 CLASSIFIED = Topic("classified", "classification", _FLOW, ("classify",), ("dashboards",))
 DEADLETTER = Topic("deadletter", None, "the original key", ("fingerprint", "classify"), ("operators",))
+SENSORS = Topic("sensors", "sensor", "the sensor's name", ("capture",), ("dashboards", "operators"))
 
-TOPICS = (PAYLOADS, FINGERPRINTS, CLASSIFIED, DEADLETTER)
+TOPICS = (PAYLOADS, FINGERPRINTS, CLASSIFIED, DEADLETTER, SENSORS)
 BY_NAME = {topic.name: topic for topic in TOPICS}

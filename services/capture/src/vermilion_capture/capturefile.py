@@ -1,6 +1,6 @@
 """Opens a capture, whatever its format and packing, and gives its frames."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vermilion_capture import pcap, pcapng
@@ -48,6 +48,11 @@ class CaptureFile:
     def close(self) -> None:
         """Close the file."""
         self._window.close()
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """None that the file tells of."""
+        return {}
 
     @property
     def size(self) -> int:

@@ -6,7 +6,7 @@ Source: packet(7): PACKET_AUXDATA (VLAN tags that the kernel took out), PACKET_S
 import contextlib
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from vermilion_capture.frame import MAX_CAPTURED, CaptureError, Frame
 
@@ -85,6 +85,11 @@ class Interface:
             if tag:
                 data = data[:12] + tag + data[12:]
             yield Frame(time, data, len(data), link_type)
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Frames that the kernel had no room for; known once it is closed."""
+        return {"kernel": self.dropped}
 
     def close(self) -> None:
         """Close the socket; ``dropped`` is known then."""

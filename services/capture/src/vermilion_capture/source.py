@@ -1,7 +1,7 @@
 """From captures to payload records: one run a pass over a file or a life of an interface, with its marks."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from time import time_ns
 from typing import NamedTuple, Protocol
@@ -39,6 +39,10 @@ class Capture(Protocol):
     def __iter__(self) -> Iterator[Frame | None]:
         """The frames. Raises CaptureError where it breaks."""
 
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Packets lost before they came here, since it was opened: ``kernel``, ``interface``."""
+
     def close(self) -> None:
         """Nothing more is wanted of it."""
 
@@ -51,11 +55,11 @@ class Source:
 
     def __init__(self, capture: Capture, sensor: str, depth: int = DEPTH, *, replayed: bool) -> None:
         self.run = uuid4().hex
+        self.sensor = sensor
+        self.replayed = replayed
         self.counts: Counter[str] = Counter()
         self._capture = capture
-        self._sensor = sensor
         self._heads = FlowHeads(depth)
-        self._replayed = replayed
         self._newest = 0
         self._reading = self._stopped = False
 
@@ -68,6 +72,16 @@ class Source:
     def consumed(self) -> int:
         """Bytes of the file read so far."""
         return self._capture.consumed
+
+    @property
+    def newest(self) -> int:
+        """The newest packet time seen, or on a quiet interface the time of day; microseconds, 0 at first."""
+        return self._newest
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Packets lost before they came here, by cause."""
+        return self._capture.drops
 
     def stop(self) -> None:
         """End the run: its mark comes next, then KeyboardInterrupt is raised. For signal handlers."""
@@ -83,7 +97,7 @@ class Source:
         """
         counts = self.counts
         mark = 0
-        every = _MARK_EVERY if self._replayed else _LIVE_MARK_EVERY
+        every = _MARK_EVERY if self.replayed else _LIVE_MARK_EVERY
         broken: BaseException | None = None
         frames = iter(self._capture)
         while not self._stopped:
@@ -130,9 +144,9 @@ class Source:
             key.encode(),
             Payload(
                 kind="SEGMENT",
-                sensor=self._sensor,
+                sensor=self.sensor,
                 run=self.run,
-                replayed=self._replayed,
+                replayed=self.replayed,
                 time=frame.time,
                 ordinal=kept.ordinal,
                 vlans=list(found.vlans),
@@ -155,7 +169,7 @@ class Source:
         )
 
     def _mark(self, kind: str) -> Item:
-        return Item(None, time_mark(kind, self._sensor, self.run, self._newest, replayed=self._replayed))
+        return Item(None, time_mark(kind, self.sensor, self.run, self._newest, replayed=self.replayed))
 
 
 class FileSource(Source):

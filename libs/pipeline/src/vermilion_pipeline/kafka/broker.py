@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -14,8 +14,17 @@ from vermilion_pipeline.kafka import errors, settings
 from vermilion_pipeline.kafka.consumer import KafkaReader
 from vermilion_pipeline.kafka.group import KafkaConsumer
 from vermilion_pipeline.kafka.producer import KafkaProducer
+from vermilion_pipeline.kafka.rights import missing
 from vermilion_pipeline.kafka.transactions import KafkaTransactionalProducer
-from vermilion_pipeline.ports import Assignment, BrokerError, BrokerUnavailable, Partition, UnknownTopic
+from vermilion_pipeline.ports import (
+    AccessDenied,
+    Assignment,
+    BrokerError,
+    BrokerUnavailable,
+    Partition,
+    UnknownTopic,
+)
+from vermilion_pipeline.rights import Right
 
 _PATIENCE = 10.0
 """Seconds to wait for metadata."""
@@ -40,6 +49,8 @@ class KafkaBroker:
         known = self._metadata()
         missing = [topic for topic in topics if topic not in known]
         if missing:
+            if denied := [topic for topic in missing if self._denied(topic)]:
+                raise AccessDenied(f"no right to see topic {', '.join(denied)} at {self._addresses}")
             raise UnknownTopic(
                 f"no topic {', '.join(missing)} at {self._addresses}: "
                 "create it with `vermilion topics create`"
@@ -72,6 +83,10 @@ class KafkaBroker:
             time.sleep(0.05)
         return created
 
+    def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
+        """Each partition's last stable offset. Raises ``UnknownTopic`` or ``BrokerUnavailable``."""
+        return self._stable_ends(self._every(topics))
+
     def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> KafkaConsumer:
         """Join ``group``. Raises ``UnknownTopic`` or ``BrokerUnavailable``."""
         self.partitions(topics)
@@ -79,8 +94,7 @@ class KafkaBroker:
 
     def reader(self, topics: Sequence[str], *, beginning: bool) -> KafkaReader:
         """Read every partition without a group, from the first record or the last stable offset."""
-        counts = self.partitions(topics)
-        every = [Partition(topic, number) for topic, count in counts.items() for number in range(count)]
+        every = self._every(topics)
         starts = self._first(every) if beginning else self._stable_ends(every)
         return KafkaReader(settings.consumer(self._config, f"vermilion-reader-{uuid.uuid4()}"), starts)
 
@@ -128,6 +142,19 @@ class KafkaBroker:
             if topic.error is None and topic.partitions
         }
 
+    def _denied(self, topic: str) -> bool:
+        """Whether the broker keeps ``topic`` from us, which a list of all topics does not tell."""
+        try:
+            answer = self._admin().list_topics(topic, _PATIENCE).topics[topic]
+        except KafkaException:
+            return False
+        return answer.error is not None and answer.error.code() in errors.DENIED
+
+    def missing(self, rights: Iterable[Right]) -> list[Right]:
+        """Those of ``rights`` that this user has not. Raises ``BrokerUnavailable``."""
+        self._metadata()
+        return missing(self._admin(), self._config, rights)
+
     def _is_new(self, topic: str, answer: "Future[None]") -> bool:
         try:
             answer.result()
@@ -137,6 +164,10 @@ class KafkaBroker:
                 return False
             raise errors.translate(error, f"creating topic {topic}") from exception
         return True
+
+    def _every(self, topics: Sequence[str]) -> list[Partition]:
+        counts = self.partitions(topics)
+        return [Partition(topic, number) for topic, count in counts.items() for number in range(count)]
 
     def _first(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         return self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]

@@ -29,6 +29,8 @@ def make_consumer(config: dict[str, Any]) -> Consumer:
 class KafkaReader:
     """Reads given partitions, each from its offset."""
 
+    _needs_group = False
+
     def __init__(self, config: dict[str, Any], starts: dict[Partition, int] | None = None) -> None:
         self._consumer = make_consumer(config)
         self._next: dict[Partition, int] = dict(starts or {})
@@ -148,6 +150,9 @@ class KafkaReader:
         if code == KafkaError._PARTITION_EOF:
             if topic is not None and number is not None and offset is not None:
                 self._next[Partition(topic, number)] = offset
+        elif code == KafkaError.GROUP_AUTHORIZATION_FAILED and not self._needs_group:
+            # librdkafka asks for a coordinator even where nothing will be asked of it.
+            _log.debug("no right on a group, and none is needed: %s", error.str())
         elif error.fatal() or code in errors.MISSING or code in errors.DENIED or code in errors.FENCED:
             self._error = errors.translate(error, f"reading {topic or 'topics'}")
         else:

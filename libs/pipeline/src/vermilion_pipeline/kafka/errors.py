@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from vermilion_pipeline.ports import BrokerError, BrokerUnavailable, Fenced, UnknownTopic
+from vermilion_pipeline.ports import AccessDenied, BrokerError, BrokerUnavailable, Fenced, UnknownTopic
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ def translate(error: KafkaError, doing: str) -> BrokerError:
     if code in UNREACHABLE:
         return BrokerUnavailable(f"{text}: check that the cluster runs and `bootstrap.servers` is right")
     if code in DENIED:
-        return BrokerError(f"{text}: grant the right, or use another user")
+        return AccessDenied(text)
     return BrokerError(text)
 
 

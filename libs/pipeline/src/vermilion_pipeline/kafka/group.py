@@ -17,6 +17,8 @@ until the broker has aborted it (its time-out, and up to 10 s more for the broke
 class KafkaConsumer(KafkaReader):
     """A group member. What ``Assignment`` raises passes through ``poll``; then close it."""
 
+    _needs_group = True
+
     def __init__(
         self,
         config: dict[str, Any],

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 _CLOSE_PATIENCE = 30.0
 """Seconds that ``close`` waits for deliveries."""
-_ANY = -1
+ANY = -1
 
 RequireTopics = Callable[[Sequence[str]], object]
 
@@ -57,7 +57,7 @@ class KafkaProducer:
         if topic not in self._known:
             self._require_topics((topic,))
             self._known.add(topic)
-        number = _ANY if partition is None else partition
+        number = ANY if partition is None else partition
         try:
             if headers:
                 producer.produce(topic, value, key, number, headers=list(headers))
@@ -103,5 +103,7 @@ class KafkaProducer:
     def _refused(self, error: KafkaError) -> None:
         """What ``produce`` itself refuses: the record's fault, or the end of the producer."""
         if error.fatal() or error.code() == KafkaError._FATAL:
+            if error.code() in errors.DENIED:
+                raise errors.translate(error, "writing")
             raise BrokerError(f"the producer is beyond use ({error.str()}): build another")
         self._failures[error.name()] += 1

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from vermilion_pipeline.kafka import errors, settings
 from vermilion_pipeline.kafka.deadlines import DidNotReturn, PatientThread
 from vermilion_pipeline.kafka.group import KafkaConsumer
-from vermilion_pipeline.kafka.producer import RequireTopics, make_producer
+from vermilion_pipeline.kafka.producer import ANY, RequireTopics, make_producer
 from vermilion_pipeline.ports import (
     BrokerError,
     Committed,
@@ -68,7 +68,14 @@ class KafkaTransactionalProducer:
         self._began = time.monotonic()
         producer.poll(0)
 
-    def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
+    ) -> None:
         """Add a record; waits while the queue is full.
 
         Raises ``UnknownTopic`` for a topic not yet used, ``BrokerError`` for a record too large
@@ -79,14 +86,15 @@ class KafkaTransactionalProducer:
             # librdkafka would only notice after half a minute, in commit.
             self._require_topics((topic,))
             self._known.add(topic)
+        number = ANY if partition is None else partition
         try:
             if headers:
-                producer.produce(topic, value, key, headers=list(headers))
+                producer.produce(topic, value, key, number, headers=list(headers))
             else:
-                producer.produce(topic, value, key)
+                producer.produce(topic, value, key, number)
         except BufferError:
             self._wait_for_room(producer)
-            self.produce(topic, key, value, headers)
+            self.produce(topic, key, value, headers, partition)
         except KafkaException as exception:
             raise self._translated(errors.kafka_error(exception), "producing") from exception
 
@@ -201,6 +209,9 @@ class KafkaTransactionalProducer:
             except KafkaException as exception:
                 error = errors.kafka_error(exception)
         text = f"producer {self._id}, {doing}: {error.str()}"
+        if error.code() in errors.DENIED:
+            self._gone = errors.translate(error, f"producer {self._id}, {doing}")
+            return self._gone
         if error.txn_requires_abort():
             self._stuck = True
             self._failed = TransactionAborted(f"{text}: abort, and go back to what is committed")

@@ -1,12 +1,13 @@
 """The in-memory broker's front door."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from vermilion_pipeline.memory.cluster import Cluster
 from vermilion_pipeline.memory.consumer import MemoryConsumer, MemoryReader
 from vermilion_pipeline.memory.log import PartitionLog
 from vermilion_pipeline.memory.producer import MemoryProducer, MemoryTransactionalProducer
-from vermilion_pipeline.ports import Assignment
+from vermilion_pipeline.ports import Assignment, Partition
+from vermilion_pipeline.rights import Right
 
 
 class MemoryBroker:
@@ -49,6 +50,17 @@ class MemoryBroker:
                 self._cluster.logs[topic] = [PartitionLog() for _ in range(partitions)]
             return missing
 
+    def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
+        """Each partition's last stable offset. Raises ``UnknownTopic``."""
+        with self._cluster.changed:
+            self._cluster.require(topics)
+            self._cluster.tick()
+            return {
+                Partition(topic, number): log.stable
+                for topic in topics
+                for number, log in enumerate(self._cluster.logs[topic])
+            }
+
     def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> MemoryConsumer:
         """Join ``group``. Raises ``UnknownTopic``."""
         return MemoryConsumer(self._cluster, topics, group, assignment)
@@ -64,3 +76,7 @@ class MemoryBroker:
     def transactional(self, transactional_id: str) -> MemoryTransactionalProducer:
         """A transactional producer; an older one of the same id is fenced."""
         return MemoryTransactionalProducer(self._cluster, transactional_id)
+
+    def missing(self, rights: Iterable[Right]) -> list[Right]:
+        """None: everybody in this process may do everything."""
+        return []

@@ -131,11 +131,18 @@ class MemoryTransactionalProducer:
                 raise BrokerError("a transaction is open already: commit or abort it")
             self._transaction = self._cluster.coordinator.begin(self._id)
 
-    def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = ()) -> None:
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        partition: int | None = None,
+    ) -> None:
         """Append a record, hidden until ``commit``. Raises ``UnknownTopic``."""
         with self._cluster.changed:
             transaction = self._require_sound()
-            place = self._cluster.place(topic, key)
+            place = self._cluster.place(topic, key) if partition is None else Partition(topic, partition)
             log = self._cluster.append(place, key, value, headers, transaction.serial)
             transaction.logs.add(log)
 
