@@ -23,7 +23,7 @@ COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 
 	$(foreach name,build pipeline capture fingerprint classify,--no-emit-package vermilion-$(name)) --no-emit-package vermilion
 SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/buildtools/src/*/*.py)
 
-.PHONY: help setup build demo test lint kafka registry fuzz chaos soak scaling pins clean
+.PHONY: help setup build demo test lint kafka registry fuzz bench chaos soak scaling pins clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,10 +88,18 @@ soak: setup kafka ## half an hour of traffic (VERMILION_SOAK_MINUTES): does memo
 scaling: setup kafka ## what 2 and 4 replicas of classify do, each on a quarter of a core (root)
 	PYTHONPATH=tests $(BIN)/python -m chaos.scaling
 
+.cache/bench-installed: .cache/setup requirements/bench.txt
+	$(UV) install --quiet --python $(BIN)/python --no-deps --require-hashes --target .cache/bench -r requirements/bench.txt
+	@touch $@
+
+bench: setup .cache/bench-installed ## what an answer costs, beside pmercury in one run
+	$(BIN)/python benchmarks/inference.py
+
 pins: .cache/uv-installed ## resolve the pins in requirements/ anew
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) requirements/fuzz.in -o requirements/fuzz.txt
+	$(COMPILE) --no-deps requirements/bench.in -o requirements/bench.txt
 	$(COMPILE) cli/pyproject.toml --extra kafka requirements/build.in requirements/dev.in requirements/uv.in -o requirements/all.txt
 	$(COMPILE) libs/pipeline/pyproject.toml --extra kafka -c requirements/all.txt -o requirements/pipeline.txt
 	$(foreach name,capture fingerprint classify,$(COMPILE) services/$(name)/pyproject.toml --extra service -c requirements/all.txt -o requirements/$(name).txt;)

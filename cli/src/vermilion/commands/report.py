@@ -32,8 +32,8 @@ def show(result: ChainResult, captures: Sequence[Path]) -> None:
     console.print(f"{verdict}; knowledge: {result.knowledge}; {result.seconds:.1f} s")
     if truth:
         console.print(
-            "The public database is of 2019: it names programs of then, by its own lights, "
-            "and says Unknown of a fingerprint that it has never seen."
+            "The public databases are of 2019 and 2020: they name programs of then, by their own lights; "
+            "of today's they know the likes, and the scores say how little that is."
         )
 
 

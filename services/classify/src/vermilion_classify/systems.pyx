@@ -131,9 +131,15 @@ cdef class Systems:
         cdef double believed[SOURCES]
         cdef double totals[SOURCES]
         cdef double score[MOST_FAMILIES]
-        cdef double total = 0.0, share, best_share, within
-        cdef Py_ssize_t f, i, s, best
+        cdef double within[MOST_FAMILIES]
+        cdef double best_share[MOST_FAMILIES]
+        cdef Py_ssize_t best[MOST_FAMILIES]
+        cdef double total = 0.0, share
+        cdef Py_ssize_t f, i, s
         cdef bint both = self._told[BY_PROCESS] and self._told[BY_SYN]
+        out = []
+        if not (self._told[BY_PROCESS] or self._told[BY_SYN]):
+            return out
         believed[BY_PROCESS], believed[BY_SYN] = by_process, by_syn
         for s in range(SOURCES):
             totals[s] = 0.0
@@ -142,37 +148,34 @@ cdef class Systems:
             if totals[s] <= 0.0:
                 totals[s] = 1.0
         for f in range(self._families):
-            score[f] = 1.0
+            score[f], within[f], best_share[f], best[f] = 1.0, 0.0, 0.0, -1
             for s in range(SOURCES):
                 if self._told[s]:
                     share = believed[s] * self._sums[s][f] / totals[s]
                     score[f] *= share + (1.0 - believed[s]) / self._families if both else share
             total += score[f]
-        out = []
-        if not (self._told[BY_PROCESS] or self._told[BY_SYN]):
-            return out
+        # Within each family: which release both sources speak for most.
+        for i in range(self._count):
+            if self._shares[i] == 0.0 and self._shares[self._count + i] == 0.0:
+                continue
+            f, share = self._family[i], 1.0
+            for s in range(SOURCES):
+                if self._told[s] and self._sums[s][f] > 0.0:
+                    share *= self._shares[s * self._count + i] / self._sums[s][f] + FLOOR * both
+            within[f] += share
+            if share > best_share[f]:
+                best[f], best_share[f] = i, share
         for f in range(self._families):
             if both:
                 score[f] /= total
             if score[f] < LEAST:
                 continue
-            best, best_share, within = -1, 0.0, 0.0
-            for i in range(self._count):
-                if self._family[i] != f:
-                    continue
-                share = 1.0
-                for s in range(SOURCES):
-                    if self._told[s] and self._sums[s][f] > 0.0:
-                        share *= self._shares[s * self._count + i] / self._sums[s][f] + FLOOR * both
-                within += share
-                if share > best_share:
-                    best, best_share = i, share
             family = self._family_names[f]
-            if within > 0.0 and best_share / within >= NAMED:
-                name, _, version = self.names[best]
+            if within[f] > 0.0 and best_share[f] / within[f] >= NAMED:
+                name, _, version = self.names[best[f]]
                 out.append({
                     "name": name, "family": family, "version": version,
-                    "score": score[f] * best_share / within,
+                    "score": score[f] * best_share[f] / within[f],
                 })
             else:
                 out.append({
