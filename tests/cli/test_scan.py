@@ -75,6 +75,15 @@ def test_a_database_of_ones_own(tmp_path: Path) -> None:
     assert analysis["knowledge"]["name"] == "mine.gz"
 
 
+def test_an_answer_needs_no_form_to_be_told() -> None:
+    whole = events(vermilion("scan", "-a", "--types", "tls,ja4", RECORDING).stdout)
+    alone = events(vermilion("scan", "-a", "--types", "ja4", RECORDING).stdout)
+    assert [list(event["fingerprints"]) for event in alone] == [["ja4"]] * len(whole)
+    assert [event["analysis"] for event in alone] == [event["analysis"] for event in whole]
+    tcp = events(vermilion("scan", "-a", "--types", "tcp", RECORDING).stdout)
+    assert {tuple(event["fingerprints"]) for event in tcp} == {("tcp",)}
+
+
 def test_without_analysis_no_answer_and_with_it_one_for_the_hello() -> None:
     plain = events(vermilion("scan", DATA / "ipv6_curl.pcap").stdout)
     asked = events(vermilion("scan", "-a", DATA / "ipv6_curl.pcap").stdout)

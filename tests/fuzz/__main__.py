@@ -19,7 +19,7 @@ from fuzz.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".cache/fuzz"
-MEMBERS = ("services/capture", "services/fingerprint")
+MEMBERS = ("services/capture", "services/fingerprint", "services/classify")
 SANITIZERS = "-fsanitize=address,fuzzer-no-link"
 AT_ONCE = 2
 GRACE_SECONDS = 120

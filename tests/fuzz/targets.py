@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from fingerprint.flowrecords import CLIENT, SERVER, START, record
-from fuzz import seeds
+from fuzz import inference, seeds
 
 from vermilion_capture.capturefile import CaptureError, CaptureFile
 from vermilion_capture.packet import LINK_TYPES, segment
@@ -179,6 +179,19 @@ def segments(data: bytes) -> None:
     check(len(identities) == len(table.events), "each event has its own identity")
 
 
+def answer(data: bytes) -> None:
+    """An event for inference."""
+    match, score, found = inference.answer(data)
+    check(0.0 <= score <= 1.0, "a score is a probability")
+    check(match != "none" or score == 0.0, "what is not known has no score")
+    check(inference.answer(data)[2] == found, "an answer is the same each time")
+
+
+def database(data: bytes) -> None:
+    """A fingerprint database."""
+    inference.lines(data, SCRATCH)
+
+
 def _protocols() -> dict[str, Target]:
     out = {}
     for protocol in PROTOCOLS:
@@ -199,4 +212,6 @@ TARGETS: dict[str, Target] = {
     "capture": Target(capture, seeds.captures),
     "record": Target(decode, seeds.records),
     "segments": Target(segments, seeds.segments),
+    "answer": Target(answer, inference.answers),
+    "database": Target(database, inference.databases),
 }

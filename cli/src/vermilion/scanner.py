@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.heads import DEPTH
 from vermilion_capture.source import FileSource, Source
+from vermilion_fingerprint.protocols import all_forms
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.records import Classification
 from vermilion_pipeline.stage import Incoming
@@ -19,6 +20,7 @@ TYPES = frozenset({"tcp", "tls", "tls_server", "http", "http_server"})
 """The forms that are told of unless others are asked for: what pmercury tells without ``-e``."""
 
 _BATCH = 1_000
+_ASKED_BY = "tls"
 
 
 def scan(
@@ -39,7 +41,16 @@ def scan(
     KeyboardInterrupt too, what is known comes out.
     """
     source = FileSource(Path(path), gethostname(), depth)
-    return events(source, FingerprintStage(wanted=types, readable=readable), knowledge, alternatives)
+    stage = stage_for(types, readable, knowledge)
+    return events(source, stage, knowledge, alternatives, types=types)
+
+
+def stage_for(
+    types: Container[str] | None, readable: bool, knowledge: "Knowledge | None"
+) -> FingerprintStage:
+    """The stage that writes the forms wanted, and the one that knowledge is asked by."""
+    asked = (*(form for form in all_forms() if form in types), _ASKED_BY) if types and knowledge else types
+    return FingerprintStage(wanted=asked, readable=readable)
 
 
 def events(
@@ -48,8 +59,12 @@ def events(
     knowledge: "Knowledge | None",
     alternatives: int,
     progress: Callable[[int, int], None] = lambda done, size: None,
+    types: Container[str] | None = None,
 ) -> Iterator[Classification]:
-    """The events of one source. ``progress`` hears of the file's bytes read, and of all there are."""
+    """The events of one source. ``progress`` hears of the file's bytes read, and of all there are.
+
+    ``types``: the forms to tell of those that the stage writes, None for all.
+    """
     task = stage.task()
     items = iter(source)
     batch: list[Incoming] = []
@@ -68,7 +83,11 @@ def events(
         # A mark ends a batch: nothing known waits for what may take long to come.
         if key is None or len(batch) == _BATCH:
             for _, event in task.handle(batch).outputs:
-                yield _answer(event, knowledge, alternatives)
+                answer = _answer(event, knowledge, alternatives)
+                if types is not None and _ASKED_BY not in types:
+                    answer["fingerprints"].pop(_ASKED_BY, None)
+                if answer["fingerprints"]:
+                    yield answer
             batch = []
             progress(source.consumed, source.size)
     if broken is not None:

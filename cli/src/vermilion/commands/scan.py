@@ -79,11 +79,10 @@ def scan(
 
     Without -e and --types: tcp, tls, tls_server, http, http_server.
     """
-    from vermilion.scanner import TYPES, events
+    from vermilion.scanner import TYPES, events, stage_for
     from vermilion_capture.frame import CaptureError
     from vermilion_capture.live import Interface
     from vermilion_capture.source import FileSource, Source
-    from vermilion_fingerprint.stage import FingerprintStage
 
     if lookup is not None:
         look_up(lookup, fp_db)
@@ -98,7 +97,7 @@ def scan(
         from vermilion_classify.store import load
 
         knowledge = load(fp_db)
-    stage = FingerprintStage(wanted=wanted, readable=readable)
+    stage = stage_for(wanted, readable, knowledge)
     sensor = gethostname()
     failed = 0
     with (
@@ -115,7 +114,7 @@ def scan(
                     reported.callback(_tell_drops, interface)
                     source = Source(interface, sensor, depth, replayed=False)
                 with interrupts(source.stop):
-                    for event in events(source, stage, knowledge, num_procs, progress):
+                    for event in events(source, stage, knowledge, num_procs, progress, wanted):
                         sink.write(event)
                 sink.finish()
             except CaptureError as error:

@@ -116,10 +116,10 @@ def by_fingerprint(layer: Layer, random: Random, *, by_sessions: bool = False) -
 def by_time(layer: Layer, random: Random, *, by_sessions: bool = False) -> Held:
     """Month by month, the fingerprints first seen in it, answered from those seen before it.
 
-    It begins when two thirds of all are known.
+    It begins when half of all are known.
     """
     entries = sorted(layer.database.entries, key=lambda entry: entry.first_seen)
-    begin = entries[2 * len(entries) // 3].first_seen[:7] if entries else ""
+    begin = entries[len(entries) // 2].first_seen[:7] if entries else ""
     held = Held([], [])
     for month in sorted({entry.first_seen[:7] for entry in entries if entry.first_seen[:7] > begin}):
         rest = [entry for entry in entries if entry.first_seen[:7] < month]
