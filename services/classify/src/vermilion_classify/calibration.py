@@ -15,8 +15,8 @@ ENDS = (0.0, 0.0, 0.0, 0.02, 0.04, 0.08, 0.15, 0.3, 1.0)
 """The greatest distance of each band: exact, sorted, stable, and six of approximate."""
 
 # Answers that a band borrows from the curve of all, in each of its bins.
-_BORROWED = 20.0
-_BINS = 12
+_BORROWED = 30.0
+_BINS = 20
 
 
 class Answered(NamedTuple):

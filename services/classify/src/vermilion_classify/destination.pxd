@@ -15,6 +15,8 @@ cdef class Tables:
     cdef Index _suffixes
     cdef dict _ports
     cdef uint64_t _other_port
+    cdef uint32_t* _then_first      # of each /16: how many starts are before it
+    cdef uint32_t* _now4_first
 
     cdef uint32_t system(self, str address, bint now) except? 0xFFFFFFFF
     cdef uint64_t domain(self, bytes name) noexcept

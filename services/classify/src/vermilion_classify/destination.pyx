@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 
 from vermilion_classify.hashing cimport (
     SEED_ADDRESS, SEED_DOMAIN, SEED_NAME, SEED_PORT, SEED_PORT_CLASS, SEED_SUFFIX, SEED_SYSTEM,
@@ -34,9 +35,24 @@ PORTS = {
 """The kind of application usual at a TCP port; any other is ``unknown``."""
 
 
-cdef uint32_t position(const uint32_t[::1] starts, uint32_t value) noexcept nogil:
+cdef uint32_t* firsts(const uint32_t[::1] starts) except NULL:
+    """How many of the ascending ``starts`` are before each /16, and of all: what a search begins with."""
+    cdef uint32_t* first = <uint32_t*>PyMem_Malloc(65537 * sizeof(uint32_t))
+    cdef Py_ssize_t i = 0
+    cdef uint32_t block
+    if first == NULL:
+        raise MemoryError
+    for block in range(65536):
+        while i < starts.shape[0] and starts[i] >> 16 < block:
+            i += 1
+        first[block] = <uint32_t>i
+    first[65536] = <uint32_t>starts.shape[0]
+    return first
+
+
+cdef uint32_t position(const uint32_t[::1] starts, const uint32_t* first, uint32_t value) noexcept nogil:
     """How many of the ascending ``starts`` are at most ``value``."""
-    cdef Py_ssize_t low = 0, high = starts.shape[0], middle
+    cdef Py_ssize_t low = first[value >> 16], high = first[(value >> 16) + 1], middle
     while low < high:
         middle = (low + high) // 2
         if starts[middle] <= value:
@@ -49,6 +65,13 @@ cdef uint32_t position(const uint32_t[::1] starts, uint32_t value) noexcept nogi
 cdef class Tables:
     """The tables of a container. Raises ContainerError."""
 
+    def __cinit__(self):
+        self._then_first = self._now4_first = NULL
+
+    def __dealloc__(self):
+        PyMem_Free(self._then_first)
+        PyMem_Free(self._now4_first)
+
     def __init__(self, container):
         self._then_start, self._then_number = container["as_then_start"], container["as_then_number"]
         self._now4_start, self._now4_number = container["as_now4_start"], container["as_now4_number"]
@@ -59,6 +82,7 @@ cdef class Tables:
             and self._now6_start.shape[0] == self._now6_number.shape[0]
         ):
             raise ContainerError(f"{container.origin}: an AS table has starts without numbers")
+        self._then_first, self._now4_first = firsts(self._then_start), firsts(self._now4_start)
         self._suffixes = Index(container, "suffix", 1)
         self._ports = {
             port: hash_bytes(name.encode(), len(name), SEED_PORT_CLASS) for port, name in PORTS.items()
@@ -79,9 +103,9 @@ cdef class Tables:
         if inet_pton(AF_INET, chars, packed) == 1:
             value = <uint32_t>packed[0] << 24 | packed[1] << 16 | packed[2] << 8 | packed[3]
             if now:
-                at = position(self._now4_start, value)
+                at = position(self._now4_start, self._now4_first, value)
                 return self._now4_number[at - 1] if at else 0
-            at = position(self._then_start, value)
+            at = position(self._then_start, self._then_first, value)
             return self._then_number[at - 1] if at else 0
         if inet_pton(AF_INET6, chars, packed) != 1:
             raise ValueError(f"{address!r} is no IP address")

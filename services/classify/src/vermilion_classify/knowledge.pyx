@@ -227,7 +227,7 @@ cdef class Knowledge:
             (self._string(self._candidates[c].family), self._candidates[c].share)
             for c in range(self._families)
         ]
-        systems = [(s["name"], s["family"], s["score"]) for s in self._systems.answer(1.0, 1.0)]
+        systems = [(s["name"], s["family"], s["score"]) for s in self._systems.answer(1.0, 1.0, self._cascade.kind == EXACT)]
         return MATCHES[self._cascade.kind], self._cascade.distance, self._band(), processes, systems
 
     # The answer.
@@ -241,11 +241,13 @@ cdef class Knowledge:
         if event["type"] != "tls" or (tls := event["tls"]) is None:
             return None
         fingerprint = event["fingerprints"].get("tls")
-        if fingerprint is None:
+        if not isinstance(fingerprint, str):
             return None
-        destination = Destination(self._tables, event["dst_ip"], tls["server_name"], event["dst_port"])
+        destination = Destination.__new__(
+            Destination, self._tables, event["dst_ip"], tls["server_name"], event["dst_port"]
+        )
         (<Destination>destination).prepare(0)  # whether or not anything is found, it must be an address
-        return self.answer(fingerprint, destination, event["event_start"], event.get("syn"), alternatives)
+        return self._answer(fingerprint, destination, event["event_start"], event.get("syn"), alternatives)
 
     def answer(
         self, str fingerprint not None, Destination destination not None, long long time, syn=None,
@@ -255,6 +257,11 @@ cdef class Knowledge:
 
         Raises ValueError when the destination is no IP address.
         """
+        return self._answer(fingerprint, destination, time, syn, alternatives)
+
+    cdef dict _answer(
+        self, str fingerprint, Destination destination, long long time, object syn, int alternatives
+    ):
         cdef bytes text = fingerprint.encode("utf-8", "surrogatepass")
         cdef double years, system_believed = 0.0, syn_believed = 0.0, top_share
         cdef int layer, band
@@ -281,7 +288,7 @@ cdef class Knowledge:
                 self._together(answer, alternatives, layer, band, years)
             system_believed = pow(self._retention, years)
             if band or not self._absolute[layer]:
-                top = self._systems.answer(1.0, 0.0)
+                top = self._systems.answer(1.0, 0.0, self._cascade.kind == EXACT)
                 top_share = top[0]["score"] if top else 0.0
                 if top_share > 0.0:
                     system_believed *= knot(self._system_bands[band], top_share) / top_share
@@ -299,7 +306,7 @@ cdef class Knowledge:
             if self._systems.add_known(BY_SYN, row):
                 syn_believed = self._syn_exact if exact_syn else self._syn_layout
                 syn_believed *= pow(self._syn_retention, years)
-        answer["os"] = self._systems.answer(system_believed, syn_believed)
+        answer["os"] = self._systems.answer(system_believed, syn_believed, self._cascade.kind == EXACT)
         answer["implementation"] = self._implementation()
         return answer
 

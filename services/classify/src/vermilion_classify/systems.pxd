@@ -29,4 +29,4 @@ cdef class Systems:
     cdef bint add_known(self, int source, uint32_t row) noexcept
     cdef uint32_t of_syn(self, bytes syn, bint* exact) noexcept
     cdef uint32_t of_hello(self, bytes hello) noexcept
-    cdef list answer(self, double by_process, double by_syn)
+    cdef list answer(self, double by_process, double by_syn, bint releases)

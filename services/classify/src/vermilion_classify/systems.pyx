@@ -122,9 +122,11 @@ cdef class Systems:
             hash_bytes(<const unsigned char*>PyBytes_AS_STRING(hello), PyBytes_GET_SIZE(hello), SEED_STRING)
         )
 
-    cdef list answer(self, double by_process, double by_syn):
+    cdef list answer(self, double by_process, double by_syn, bint releases):
         """What is told: [{name, family, version, score}], best first, a family once.
 
+        ``releases``: one that stands out is named. Of what is only like something known it is not: families
+        stay, and releases follow one another within months.
         The arguments say how far each source is believed, 0 to 1. With one source alone what is not
         believed is told of no system; with both, it is spread evenly.
         """
@@ -171,7 +173,7 @@ cdef class Systems:
             if score[f] < LEAST:
                 continue
             family = self._family_names[f]
-            if within[f] > 0.0 and best_share[f] / within[f] >= NAMED:
+            if releases and within[f] > 0.0 and best_share[f] / within[f] >= NAMED:
                 name, _, version = self.names[best[f]]
                 out.append({
                     "name": name, "family": family, "version": version,
