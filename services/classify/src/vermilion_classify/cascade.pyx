@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
 """The cascade: how a fingerprint is found among those that are known.
 
 From what is surest: the very fingerprint (``exact``), the same with extensions in another order

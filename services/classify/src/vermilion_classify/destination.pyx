@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
 """Into which classes a destination falls: autonomous system, domain, host name, address, port.
 
 As the databases were counted, so that their numbers mean what they meant (docs/inference.md).

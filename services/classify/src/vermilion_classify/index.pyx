@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
 """Hash tables of a knowledge file, and the checks that make its arrays safe to follow.
 
 Open addressing with linear probing: 64-bit hashes and, beside them, 32-bit values, in a table at

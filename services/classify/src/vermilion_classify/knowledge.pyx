@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
 """What is known, and what it answers: fingerprint and destination in, process and system out.
 
 One immutable structure over a mapped file (container.py). How a fingerprint is found among those
@@ -286,7 +286,7 @@ cdef class Knowledge:
                 answer["distance"] = self._cascade.distance
                 self._gather(destination)
                 self._together(answer, alternatives, layer, band, years)
-            system_believed = pow(self._retention, years)
+            system_believed = kept(self._retention, years)
             if band or not self._absolute[layer]:
                 top = self._systems.answer(1.0, 0.0, self._cascade.kind == EXACT)
                 top_share = top[0]["score"] if top else 0.0
@@ -300,12 +300,12 @@ cdef class Knowledge:
             if row != NONE:  # its systems are known, though its processes are not
                 self._systems.reset()
                 self._systems.add_known(BY_PROCESS, row)
-                system_believed = pow(self._retention, years)
+                system_believed = kept(self._retention, years)
         if syn is not None:
             row = self._systems.of_syn((<str?>syn).encode("utf-8", "surrogatepass"), &exact_syn)
             if self._systems.add_known(BY_SYN, row):
                 syn_believed = self._syn_exact if exact_syn else self._syn_layout
-                syn_believed *= pow(self._syn_retention, years)
+                syn_believed *= kept(self._syn_retention, years)
         answer["os"] = self._systems.answer(system_believed, syn_believed, self._cascade.kind == EXACT)
         answer["implementation"] = self._implementation()
         return answer
@@ -341,7 +341,7 @@ cdef class Knowledge:
                 self._systems.add(BY_PROCESS, ranking.os[k], scores[i] * ranking.os_share[k])
         raw = scores[best]
         if not self._absolute[layer] and raw > 0.0:
-            factor = min(1.0, knot(self._bands[band], raw) / raw) * pow(self._retention, years)
+            factor = min(1.0, knot(self._bands[band], raw) / raw) * kept(self._retention, years)
         answer["process"] = self._string(ranking.family[first + best])
         answer["score"] = raw * factor
         answer["category"] = self._string(ranking.category[first + best])
@@ -396,7 +396,7 @@ cdef class Knowledge:
         cdef double raw = self._candidates[0].share, others = 0.0, factor, score, p = 0.0
         cdef uint32_t row = self._candidates[0].row
         cdef int c
-        score = knot(self._bands[band], raw) * pow(self._retention, years)
+        score = knot(self._bands[band], raw) * kept(self._retention, years)
         # What the best does not have is the others', as far as they account for it.
         for c in range(1, self._families):
             others += self._candidates[c].share
@@ -450,6 +450,11 @@ cdef class Knowledge:
             text = f"{1990 + (number - 1) // 12:04d}-{(number - 1) % 12 + 1:02d}"
             self._months[number] = text
         return text
+
+
+cdef inline double kept(double yearly, double years) noexcept:
+    """What so many years leave of a belief."""
+    return pow(yearly, years) if years > 0.0 else 1.0
 
 
 cdef double knot(const double* knots, double share) noexcept:

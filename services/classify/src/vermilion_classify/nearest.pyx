@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
 """The nearest of the known fingerprints, by alignment of their tokens.
 
 Tokens are the version, each cipher suite and each extension with what is told of it. The distance

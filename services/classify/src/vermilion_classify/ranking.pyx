@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
 """Weighted naive Bayes over the processes of one fingerprint.
 
 Every rule in use is a sum: a process's base, and a gain for each class of the destination that it

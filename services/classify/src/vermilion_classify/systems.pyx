@@ -1,4 +1,4 @@
-# cython: boundscheck=False, wraparound=False
+# cython: boundscheck=False, wraparound=False, initializedcheck=False
 """Operating systems: what speaks for each, and what is told of it.
 
 Two sources may speak: the processes found for a ClientHello, each with the systems it was seen on,
