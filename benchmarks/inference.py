@@ -1,6 +1,7 @@
 """What an answer costs, beside pmercury 0.2.1.3 in one run: ``make bench``.
 
-Each asks a process of its own: fingerprints of the database, each time for another destination, and
+Each asks a process of its own: fingerprints of the database, as often as each was seen and each time
+for another destination, and
 fingerprints that no database has, each once. So no cache of answers helps.
 """
 
@@ -28,11 +29,14 @@ def keys() -> list[str]:
 
 
 def known(count: int) -> Iterator[tuple[str, str, str]]:
-    """(fingerprint, address, server name): known ones, no two destinations alike."""
-    random, each = Random(_SEED), keys()
-    for number in range(count):
+    """(fingerprint, address, server name): known ones by their counts, no two destinations alike."""
+    from vermilion_classify.store import public_layers
+
+    random, entries = Random(_SEED), public_layers()[0].database.entries
+    drawn = random.choices(entries, [entry.total for entry in entries], k=count)
+    for number, entry in enumerate(drawn):
         address = ".".join(str(byte) for byte in random.randbytes(4))
-        yield random.choice(each), address, f"host{number}.example.com"
+        yield entry.keys[0], address, f"host{number}.example.com"
 
 
 def unknown(count: int) -> Iterator[tuple[str, str, str]]:
