@@ -55,6 +55,21 @@ def test_bounds(analyse: Any) -> None:
     assert found["score"] == pytest.approx(math.exp(a) / (math.exp(a) + math.exp(b)), abs=1e-12)
 
 
+def test_each_bound_where_it_decides(analyse: Any) -> None:
+    """A class seen in 1 of 1,000; one never seen against a rare process; a process of 1e-9 that fits wholly."""
+    seen = [row("a", 1000, classes_ip_as={"64500:Example": 1}),
+            row("b", 1000, classes_ip_as={"64500:Example": 500})]  # fmt: skip
+    assert analyse(seen)["score"] == pytest.approx(0.5 / (0.5 + math.exp(RARELY)), abs=1e-12)
+    rare = [row("a", 999), row("b", 1, classes_ip_as={"64500:Example": 1})]
+    a, b = 3 * math.log(0.999) + NEVER, 3 * math.log(0.001)
+    assert analyse(rare)["score"] == pytest.approx(math.exp(a) / (math.exp(a) + math.exp(b)), abs=1e-12)
+    fits = {
+        "classes_ip_as": {"64500:Example": 1}, "classes_hostname_domains": {"example.com": 1},
+        "classes_port_applications": {"https": 1},
+    }  # fmt: skip
+    assert analyse([row("a", 10**9), row("b", 1, **fits)])["score"] == pytest.approx(0.5, abs=1e-6)
+
+
 def test_equal_processes_keep_the_databases_order(analyse: Any) -> None:
     rows = [row(name, 5) for name in ("first", "second", "third")]
     found = analyse(rows, 9)
