@@ -56,7 +56,7 @@ def test_bounds(analyse: Any) -> None:
 
 
 def test_each_bound_where_it_decides(analyse: Any) -> None:
-    """A class seen in 1 of 1,000; one never seen against a rare process; a process of 1e-9 that fits wholly."""
+    """A class seen in 1 of 1,000; one never seen, against a rare process; one of 1e-9 that fits wholly."""
     seen = [row("a", 1000, classes_ip_as={"64500:Example": 1}),
             row("b", 1000, classes_ip_as={"64500:Example": 500})]  # fmt: skip
     assert analyse(seen)["score"] == pytest.approx(0.5 / (0.5 + math.exp(RARELY)), abs=1e-12)
