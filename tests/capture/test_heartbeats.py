@@ -30,6 +30,7 @@ class Fake:
         self, seconds: int, *, replayed: bool = False, act: Callable[["Fake"], None] | None = None
     ) -> None:
         self.sensor, self.run, self.replayed = "sensor", "run", replayed
+        self.unfinished = False
         self.counts: Counter[str] = Counter()
         self.drops: dict[str, int] = {}
         self.newest = 0

@@ -33,6 +33,8 @@ class Run(Protocol):
     replayed: bool
     """It reads a file, which can wait."""
     counts: Counter[str]
+    unfinished: bool
+    """It was left without its end mark, to go on another time."""
 
     @property
     def newest(self) -> int:
@@ -103,7 +105,8 @@ class Publisher:
         broken: BaseException | None = None
         try:
             for item in source:
-                self._item(item, source)
+                # The end of a run is waited for: its readers would wait much longer.
+                self._item(item, patient=source.replayed or item.record["kind"] == "END_OF_RUN")
                 if heartbeats.due(source.newest):
                     self._beat(heartbeats, source, last=False)
                 progress()
@@ -113,15 +116,13 @@ class Publisher:
             broken = error
         # Which records were too big or not taken is known when all are settled.
         self._producer.flush(_STALLED_SECONDS)
-        self._beat(heartbeats, source, last=True)
+        self._beat(heartbeats, source, last=not source.unfinished)
         self._before, self._running = self.total(), None
         if broken is not None:
             raise broken
 
-    def _item(self, item: Item, source: Run) -> None:
+    def _item(self, item: Item, *, patient: bool) -> None:
         value = self._encode(item.record)
-        # The end of a run is waited for: its readers would wait much longer.
-        patient = source.replayed or item.record["kind"] == "END_OF_RUN"
         for partition in range(self._partitions) if item.key is None else (None,):
             if self._produce(item.key, value, partition, patient=patient):
                 self._published += item.key is not None

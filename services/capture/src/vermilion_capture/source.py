@@ -57,6 +57,7 @@ class Source:
         self.run = uuid4().hex
         self.sensor = sensor
         self.replayed = replayed
+        self.unfinished = False
         self.counts: Counter[str] = Counter()
         self._capture = capture
         self._heads = FlowHeads(depth)
