@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -142,7 +143,7 @@ class Replay:
         if self.verifier:
             self.verifier.begin(source.run)
         self.passes += 1
-        with interrupts(source.stop):
+        with closing(source), interrupts(source.stop):
             if position.run:
                 source.pass_over(position.records)
                 if position.ends is not None:

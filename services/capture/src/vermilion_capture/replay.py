@@ -134,6 +134,10 @@ class ReplaySource(Source):
         self._witness = witness
         self._items = super().__iter__()
 
+    def close(self) -> None:
+        """Nothing more is wanted of it."""
+        self._capture.close()
+
     def pass_over(self, position: int) -> None:
         """Read without giving anything, up to ``position``.
 
