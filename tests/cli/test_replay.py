@@ -106,7 +106,7 @@ def undisturbed(*captures: Path) -> list[list[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("kept_every", [0.02, 3600.0], ids=["often", "at the start only"])
-@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("how", ["stopped", "killed", "stopped, then killed"])
 @pytest.mark.parametrize("after", [(1,), (40, 1, 17), (400, 300), (826,), (827,), (828,)])
 def test_interrupted_and_resumed_gives_exactly_what_undisturbed_gives(
     after: tuple[int, ...],
@@ -118,9 +118,9 @@ def test_interrupted_and_resumed_gives_exactly_what_undisturbed_gives(
 ) -> None:
     monkeypatch.setattr(replaying, "_KEEP_EVERY_SECONDS", kept_every)
 
-    def interrupt(last: int) -> Callable[[int, ReplaySource], None]:
+    def interrupt(last: int, turn: int) -> Callable[[int, ReplaySource], None]:
         def act(number: int, source: ReplaySource) -> None:
-            if number == last and how == "stopped":
+            if number == last and (how == "stopped" or (how != "killed" and turn == 0)):
                 source.stop()
             elif number == last:
                 raise Killed
@@ -130,7 +130,7 @@ def test_interrupted_and_resumed_gives_exactly_what_undisturbed_gives(
     expected = undisturbed(RECORDING, SSH)
     for turn, last in enumerate(after):
         with pytest.raises((KeyboardInterrupt, Killed)):
-            replay(broker, order(RECORDING, SSH), resume=turn > 0, act=interrupt(last))
+            replay(broker, order(RECORDING, SSH), resume=turn > 0, act=interrupt(last, turn))
         assert [path.name for path in state.glob("*/*")] == ["position.json"]
     replay(broker, order(RECORDING, SSH), resume=True)
     found = records(broker)

@@ -146,7 +146,10 @@ class Replay:
         with closing(source), interrupts(source.stop):
             if position.run:
                 source.pass_over(position.records)
-                if position.ends is not None:
+                if position.ends is None:
+                    position.ends = self._ends()
+                    self._keep()  # from here on something may be on its way
+                else:
                     self._find_arrived(source.run, position.ends)
                 self._tell(f"{path}: run {source.run} goes on behind packet {source.counts['packets']}")
             elif self._keeper:
