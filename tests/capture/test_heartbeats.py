@@ -11,9 +11,10 @@ from fingerprint.hellos import RECORDING
 
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.heartbeats import EVERY, Heartbeats, Tally
+from vermilion_capture.items import Item
 from vermilion_capture.metrics import CaptureMetrics
 from vermilion_capture.publish import Publisher
-from vermilion_capture.source import FileSource, Item, time_mark
+from vermilion_capture.source import FileSource, time_mark
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.memory import MemoryBroker
 from vermilion_pipeline.ports import Broker

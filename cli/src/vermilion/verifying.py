@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vermilion.topicreading import between, numbered
-from vermilion_capture.source import Item
+from vermilion_capture.items import Item
 from vermilion_fingerprint.stage import FingerprintStage, FingerprintTask
 from vermilion_pipeline.codec import Codec, DecodeError
 from vermilion_pipeline.ports import Broker, Message
@@ -76,7 +76,7 @@ class Verifier:
         """The run's next record or mark."""
         self._batch.append(Incoming(self._number, item.key, item.record))
         self._number += 1
-        if len(self._batch) >= _BATCH or item.record["kind"] == "END_OF_RUN":
+        if len(self._batch) >= _BATCH or item.kind == "END_OF_RUN":
             self._compute()
 
     def _compute(self) -> None:

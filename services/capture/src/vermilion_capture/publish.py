@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from vermilion_capture.heartbeats import Heartbeats, Tally
-from vermilion_capture.source import Item
+from vermilion_capture.items import Item, agrees
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.ports import AccessDenied, Broker, BrokerError, QueueFull
 from vermilion_pipeline.records import Sensor
@@ -59,6 +59,9 @@ class Publisher:
         self._topic, self._sensors = PAYLOADS.full_name(prefix), SENSORS.full_name(prefix)
         self._partitions = broker.partitions([self._topic, self._sensors])[self._topic]
         self._encode = codec.encoder(PAYLOADS)
+        header = codec.header(PAYLOADS)
+        # A schema of another version (VERMILION_SCHEMA_DIR) is left to the general encoder.
+        self._header = header if agrees(header, self._encode) else None
         self._encode_sensor = codec.encoder(SENSORS)
         self._producer = broker.producer()
         # Of its own: what has no room among the payloads must be told all the same.
@@ -106,7 +109,7 @@ class Publisher:
         try:
             for item in source:
                 # The end of a run is waited for: its readers would wait much longer.
-                self._item(item, patient=source.replayed or item.record["kind"] == "END_OF_RUN")
+                self._item(item, patient=source.replayed or item.kind == "END_OF_RUN")
                 if heartbeats.due(source.newest):
                     self._beat(heartbeats, source, last=False)
                 progress()
@@ -122,7 +125,7 @@ class Publisher:
             raise broken
 
     def _item(self, item: Item, *, patient: bool) -> None:
-        value = self._encode(item.record)
+        value = item.encoded(self._header, self._encode)
         for partition in range(self._partitions) if item.key is None else (None,):
             if self._produce(item.key, value, partition, patient=patient):
                 self._published += item.key is not None

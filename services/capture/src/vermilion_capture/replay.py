@@ -13,9 +13,10 @@ from typing import NamedTuple, Protocol
 
 from vermilion_capture.capturefile import CaptureError, CaptureFile, Frame
 from vermilion_capture.heads import DEPTH
+from vermilion_capture.items import Item
 from vermilion_capture.pacing import Pace
 from vermilion_capture.publish import Publisher, Run
-from vermilion_capture.source import Item, Source, time_mark
+from vermilion_capture.source import Source, time_mark
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.ports import Broker, Partition
 
@@ -151,12 +152,12 @@ class ReplaySource(Source):
         """The records from the position on, each when it is due."""
         while (item := self._next()) is not None:
             if self._pace is not None:
-                self._pace.wait(item.record["time"], lambda: self._stopped)
+                self._pace.wait(item.time, lambda: self._stopped)
             yield item
 
     def _next(self) -> Item | None:
         item = next(self._items, None)
-        if item is not None and item.record["kind"] == "END_OF_RUN" and self._stopped and self._resumable:
+        if item is not None and item.kind == "END_OF_RUN" and self._stopped and self._resumable:
             self.unfinished = True
             item = next(self._items, None)  # says what stopped it
         if item is not None:

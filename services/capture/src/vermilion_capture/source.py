@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from time import time_ns
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import uuid4
 
 from vermilion_capture.capturefile import CaptureError, CaptureFile, Frame
 from vermilion_capture.heads import DEPTH, FlowHeads
+from vermilion_capture.items import Item, Origin, segment_item
 from vermilion_capture.packet import Segment, segment
 from vermilion_pipeline.flowid import community_id
 from vermilion_pipeline.records import Payload
@@ -16,13 +17,6 @@ from vermilion_pipeline.records import Payload
 # A file has no clock but its packets': a mark at each so many microseconds of packet time.
 _MARK_EVERY = 10_000_000
 _LIVE_MARK_EVERY = 1_000_000
-
-
-class Item(NamedTuple):
-    """A payload record and its Kafka key; a mark has no key and goes to every partition."""
-
-    key: bytes | None
-    record: Payload
 
 
 class Capture(Protocol):
@@ -61,6 +55,7 @@ class Source:
         self.counts: Counter[str] = Counter()
         self._capture = capture
         self._heads = FlowHeads(depth)
+        self._origin = Origin(sensor, self.run, replayed)
         self._newest = 0
         self._reading = self._stopped = False
 
@@ -97,6 +92,7 @@ class Source:
         KeyboardInterrupt is raised: what was read before is answered.
         """
         counts = self.counts
+        self._origin = Origin(self.sensor, self.run, self.replayed)
         mark = 0
         every = _MARK_EVERY if self.replayed else _LIVE_MARK_EVERY
         broken: BaseException | None = None
@@ -141,32 +137,8 @@ class Source:
             return None
         self.counts["kept"] += 1
         key = community_id(found.src_ip, found.dst_ip, found.src_port, found.dst_port, 6)
-        return Item(
-            key.encode(),
-            Payload(
-                kind="SEGMENT",
-                sensor=self.sensor,
-                run=self.run,
-                replayed=self.replayed,
-                time=frame.time,
-                ordinal=kept.ordinal,
-                vlans=list(found.vlans),
-                vni=None,
-                src_ip=found.src_ip,
-                dst_ip=found.dst_ip,
-                src_port=found.src_port,
-                dst_port=found.dst_port,
-                transport=6,
-                ttl=found.ttl,
-                ip_id=found.ip_id,
-                seq=found.seq,
-                ack=found.ack,
-                flags=found.flags,
-                window=found.window,
-                options=found.options,
-                payload=kept.payload,
-                missing=kept.missing,
-            ),
+        return segment_item(
+            key.encode(), self._origin, found, frame.time, kept.ordinal, kept.payload, kept.missing
         )
 
     def _mark(self, kind: str) -> Item:
