@@ -2,10 +2,14 @@
 
 Three figures of one capture, records a second: reading, choosing and encoding alone, to a broker that
 takes everything at once; Kafka alone, which is given the same records, encoded before, as fast as it
-takes them; and both together, which is what ``vermilion replay`` does.
+takes them; and both together, which is what ``vermilion replay`` does. Then a capture of 60 s with random
+gaps is replayed at ``--speed 1``: how long it takes, by the producer's clock, and how far each gap between
+records (by Kafka's timestamps, in milliseconds) is from the capture's.
 """
 
 import argparse
+import itertools
+import statistics
 import struct
 import sys
 import tempfile
@@ -125,6 +129,32 @@ def together(path: Path, bootstrap: str) -> float:
     return seconds
 
 
+def timing(path: Path, bootstrap: str) -> tuple[float, float, float]:
+    """Seconds for 60 s, and the median and the greatest error of a gap in milliseconds."""
+    from e2e.test_replay import timed
+
+    from vermilion.topicreading import between, numbered
+    from vermilion_capture.pacing import Pace
+    from vermilion_capture.replay import ReplayPublisher, ReplaySource
+    from vermilion_pipeline.codec import Codec
+    from vermilion_pipeline.kafka import KafkaBroker
+
+    moments = timed(path, 60.0)
+    broker = KafkaBroker({"bootstrap.servers": bootstrap, "linger.ms": "0"})
+    before = numbered(broker.ends(["bench.payloads"]))
+    publisher = ReplayPublisher(broker, Codec(), "bench.")
+    begin = time.perf_counter()
+    publisher.publish(ReplaySource(path, "bench", pace=Pace(1.0)))
+    seconds = time.perf_counter() - begin
+    publisher.close()
+    ends = broker.ends(["bench.payloads"])
+    written = sorted(one.timestamp_ms for one in between(broker, "bench.payloads", before, ends) if one.key)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(written)]
+    wanted = [1000 * (later - earlier) for earlier, later in itertools.pairwise(moments)]
+    errors = [abs(gap - want) for gap, want in zip(gaps, wanted, strict=True)]
+    return seconds, statistics.median(errors), max(errors)
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -160,6 +190,10 @@ def main() -> None:
                 sys.stdout.write(
                     f"{name:<16}{count / seconds:>12,.0f} records/s{seconds / count * 1e6:>8.2f} us each\n"
                 )
+            seconds, median, greatest = timing(Path(folder, "timed.pcap"), told.bootstrap)
+            sys.stdout.write(
+                f"--speed 1 of 60 s: {seconds:.3f} s; gaps off by {median:.2f} ms (median), {greatest:.1f} ms (most)\n"
+            )
         finally:
             if cluster:
                 cluster.__exit__(None, None, None)

@@ -17,6 +17,7 @@ from vermilion.main import app
 from vermilion.replaying import Order, Replay
 from vermilion.replaystate import Keeper, Unkept
 from vermilion.topicreading import between
+from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.replay import Choice, Moment, ReplayPublisher, ReplaySource
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.codec import Codec
@@ -229,6 +230,20 @@ def test_only_packets_of_the_time_that_was_asked_for() -> None:
     assert min(counts["before_start"], counts["after_end"], kept) > 0
 
 
+def test_only_packets_that_the_filter_matches() -> None:
+    every = [item for item in ReplaySource(SSH, "here") if item.key]
+    server = every[0].record["dst_port"]
+    source = ReplaySource(SSH, "here", choice=Choice(bpf=f"tcp src port {server}"))
+    assert [item.record["src_port"] for item in source if item.key] == [
+        server for item in every if item.record["src_port"] == server
+    ]
+    assert source.counts["filtered"] > 0
+    assert source.counts["packets"] == 43
+    raw = ROOT / "tests/data/ssh_openssh.pcap"
+    with pytest.raises(CaptureError, match=r"ssh_openssh\.pcap: filter"):
+        list(ReplaySource(raw, "here", choice=Choice(bpf="gateway nowhere")))
+
+
 def test_a_verified_replay_expects_what_the_stage_gives(broker: MemoryBroker) -> None:
     lines: list[str] = []
     made = Replay(order(RECORDING, verify=True), broker, CODEC, None, lines.append, lambda *_: None)
@@ -285,6 +300,7 @@ def test_wrong_usage() -> None:
     for speed in ("0", "-1", "fast", "nan", "inf"):
         assert "or max" in refused(SSH, "--speed", speed)
     assert "above 0" in refused(SSH, "--rate", "0")
+    assert "pcap-filter" in refused(SSH, "--bpf", "no such thing")
     assert "ISO 8601" in refused(SSH, "--start", "yesterday")
     assert "--loop 0" in refused(SSH, "--verify", "--loop", "0")
     for more in (("-", "--resume"), (SSH, "-"), ("-", "--loop", "2")):

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from vermilion.errors import CommandFailed
+from vermilion_pipeline.errors import VermilionError
 
 
-class Unkept(Exception):
+class Unkept(VermilionError):
     """The position cannot be kept; says why."""
 
 

@@ -56,6 +56,9 @@ def replay(
         ),
     ] = None,
     end: Annotated[str | None, typer.Option(metavar="T", help="Only packets before T.")] = None,
+    bpf: Annotated[
+        str | None, typer.Option(metavar="F", help="Only packets that match this filter (pcap-filter(7)).")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the last replay was interrupted.")
     ] = False,
@@ -101,6 +104,8 @@ def replay(
     from vermilion_pipeline.service import broker_and_codec, naming_rights
 
     factor = _speed(speed)
+    if bpf is not None:
+        _check(bpf)
     first, last = _moment(start, "--start"), _moment(end, "--end")
     config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix, sensor=sensor)
     if factor is not None or rate is not None:
@@ -110,8 +115,8 @@ def replay(
         find(named, _tell),
         config.sensor,
         depth,
-        Choice(first, last) if first or last else None,
-        {"sensor": config.sensor, "depth": depth, "start": start, "end": end, "loop": loop},
+        Choice(first, last, bpf) if first or last or bpf else None,
+        {"sensor": config.sensor, "depth": depth, "start": start, "end": end, "bpf": bpf, "loop": loop},
         factor,
         rate,
         loop,
@@ -210,6 +215,16 @@ def _speed(text: str) -> float | None:
     if not 0 < factor < float("inf"):
         raise typer.BadParameter(f"{text}: a number above 0 is expected, or max", param_hint="--speed")
     return factor
+
+
+def _check(bpf: str) -> None:
+    """Raise typer.BadParameter for what is no filter of Ethernet frames, before anything is begun."""
+    from vermilion_capture.bpf import FilterError, compile_filter
+
+    try:
+        compile_filter(bpf, 1)
+    except FilterError as error:
+        raise typer.BadParameter(str(error), param_hint="--bpf") from None
 
 
 def _moment(text: str | None, option: str) -> "Moment | None":

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from vermilion_capture.bpf import Filter, FilterError, compile_filter
 from vermilion_capture.capturefile import CaptureError, CaptureFile, Frame
 from vermilion_capture.heads import DEPTH
 from vermilion_capture.items import Item
@@ -30,20 +31,13 @@ class Moment(NamedTuple):
     relative: bool = False
 
 
-class PacketFilter(Protocol):
-    """What a filter expression was compiled to."""
-
-    def matches(self, data: bytes, wire_length: int) -> bool:
-        """Whether the frame is wanted."""
-
-
 class Choice(NamedTuple):
     """Which packets of a capture are replayed: those from ``start`` on, before ``end``, that match."""
 
     start: Moment | None = None
     end: Moment | None = None
-    compile: Callable[[int], PacketFilter] | None = None
-    """Makes the filter for a link type."""
+    bpf: str | None = None
+    """A filter expression (pcap-filter(7)), for whatever link types the capture has."""
 
 
 class Chosen:
@@ -51,7 +45,7 @@ class Chosen:
 
     def __init__(self, capture: CaptureFile, choice: Choice, counts: Counter[str]) -> None:
         self._capture, self._choice, self._counts = capture, choice, counts
-        self._filters: dict[int, PacketFilter] = {}
+        self._filters: dict[int, Filter] = {}
 
     @property
     def size(self) -> int:
@@ -75,7 +69,7 @@ class Chosen:
     def __iter__(self) -> Iterator[Frame]:
         """The frames that are wanted. Raises CaptureError where the file breaks."""
         start = end = None
-        make = self._choice.compile
+        bpf = self._choice.bpf
         for number, frame in enumerate(self._capture):
             if number == 0:
                 start, end = (_absolute(one, frame.time) for one in (self._choice.start, self._choice.end))
@@ -83,7 +77,7 @@ class Chosen:
                 reason = "before_start"
             elif end is not None and frame.time >= end:
                 reason = "after_end"
-            elif make is not None and not self._matches(frame, make):
+            elif bpf is not None and not self._matches(frame, bpf):
                 reason = "filtered"
             else:
                 yield frame
@@ -91,10 +85,13 @@ class Chosen:
             self._counts["packets"] += 1
             self._counts[reason] += 1
 
-    def _matches(self, frame: Frame, make: Callable[[int], PacketFilter]) -> bool:
+    def _matches(self, frame: Frame, bpf: str) -> bool:
         found = self._filters.get(frame.link_type)
         if found is None:
-            found = self._filters[frame.link_type] = make(frame.link_type)
+            try:
+                found = self._filters[frame.link_type] = compile_filter(bpf, frame.link_type)
+            except FilterError as error:
+                raise CaptureError(f"{self._capture.path}: {error}") from None
         return found.matches(frame.data, frame.wire_length)
 
 
