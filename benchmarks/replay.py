@@ -192,7 +192,8 @@ def main() -> None:
                 )
             seconds, median, greatest = timing(Path(folder, "timed.pcap"), told.bootstrap)
             sys.stdout.write(
-                f"--speed 1 of 60 s: {seconds:.3f} s; gaps off by {median:.2f} ms (median), {greatest:.1f} ms (most)\n"
+                f"--speed 1 of 60 s: {seconds:.3f} s; "
+                f"gaps are off by {median:.2f} ms (median), {greatest:.1f} ms (most)\n"
             )
         finally:
             if cluster:
