@@ -140,6 +140,26 @@ def test_interrupted_and_resumed_gives_exactly_what_undisturbed_gives(
     assert list(state.glob("*")) == []
 
 
+def test_killed_again_before_all_that_had_arrived_was_met(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill_after(count: int) -> Callable[[int, ReplaySource], None]:
+        def act(number: int, source: ReplaySource) -> None:
+            if number == count:
+                raise Killed
+
+        return act
+
+    monkeypatch.setattr(replaying, "_KEEP_EVERY_SECONDS", 3600.0)
+    with pytest.raises(Killed):
+        replay(broker, order(RECORDING), act=kill_after(400))
+    monkeypatch.setattr(replaying, "_KEEP_EVERY_SECONDS", 0.0)
+    with pytest.raises(Killed):
+        replay(broker, order(RECORDING), resume=True, act=kill_after(5))
+    replay(broker, order(RECORDING), resume=True)
+    assert nameless(records(broker)) == undisturbed(RECORDING)
+
+
 def test_an_interrupted_run_has_no_end_and_its_flows_wait(broker: MemoryBroker) -> None:
     with pytest.raises(KeyboardInterrupt):
         replay(broker, order(RECORDING), act=stop_after(300))

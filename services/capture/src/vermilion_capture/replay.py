@@ -170,6 +170,10 @@ class Arrived:
     def __init__(self) -> None:
         self._there: Counter[tuple[int | None, bytes]] = Counter()
 
+    def __len__(self) -> int:
+        """Those that have not been met yet."""
+        return len(self._there)
+
     def add(self, value: bytes, partition: int | None) -> None:
         """``value`` is there; in ``partition``, where it is a mark that goes to each."""
         self._there[partition, _digest(value)] += 1
@@ -212,9 +216,14 @@ class ReplayPublisher(Publisher):
     def settle(self) -> dict[Partition, int] | None:
         """Wait for what is on its way: the topic's ends when all of it is acknowledged, else None.
 
-        Whatever the broker has taken lies before those ends.
+        What of the run is still to come will lie behind those ends. So None, too, as long as some of that
+        is there already: it would be looked for behind them.
         """
-        if self._producer.flush(_SETTLE_SECONDS) or sum(self._producer.failures.values()) > self._lost:
+        if (
+            self.arrived
+            or self._producer.flush(_SETTLE_SECONDS)
+            or sum(self._producer.failures.values()) > self._lost
+        ):
             return None
         return self._broker.ends([self._topic])
 
