@@ -1,10 +1,10 @@
 """What bounds ``replay --speed max``, reading or Kafka, in one run: ``make bench-replay``.
 
-Three figures of one capture, records a second, and CPU time of the thread that reads: reading, choosing and encoding alone, to a broker that
-takes everything at once; Kafka alone, which is given the same records, encoded before, as fast as it
-takes them; and both together, which is what ``vermilion replay`` does. Then a capture of 60 s with random
-gaps is replayed at ``--speed 1``: how long it takes, by the producer's clock, and how far each gap between
-records (by Kafka's timestamps, in milliseconds) is from the capture's.
+Three figures of one capture, records a second, and CPU time of the thread that reads: reading, choosing
+and encoding alone, to a broker that takes everything at once; Kafka alone, which is given the same
+records, encoded before, as fast as it takes them; and both together, which is what ``vermilion replay``
+does. Then a capture of 60 s with random gaps is replayed at ``--speed 1``: how long it takes, and how far
+each gap between records (by Kafka's timestamps, which are whole milliseconds) is from the capture's.
 """
 
 import argparse

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -150,6 +151,26 @@ def test_stopped_then_killed_then_resumed_gives_each_event_once(
     assert set(sent.values()) == {1}
 
 
+@contextmanager
+def oversleeping() -> Iterator[list[float]]:
+    """How many milliseconds too long this machine sleeps meanwhile: nothing here can be more exact."""
+    found, over = [0.0], threading.Event()
+
+    def sleep() -> None:
+        while not over.is_set():
+            begin = time.perf_counter()
+            time.sleep(0.01)
+            found.append((time.perf_counter() - begin - 0.01) * 1000)
+
+    thread = threading.Thread(target=sleep)
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join()
+
+
 def timed(path: Path, seconds: float) -> list[float]:
     """A capture of SYNs at random times; when each is, after the first."""
     choose = Random(5)
@@ -169,7 +190,8 @@ def test_speed_keeps_the_captures_timing_and_its_packet_times(
 ) -> None:
     moments = timed(tmp_path / "timed.pcap", 60)
     before = time.time() * 1000
-    done = vermilion("replay", tmp_path / "timed.pcap", "--speed", "10", *here)
+    with oversleeping() as overslept:
+        done = vermilion("replay", tmp_path / "timed.pcap", "--speed", "10", *here)
     assert done.returncode == 0, done.stderr
     decode = Codec().decoder(PAYLOADS)
     found = [
@@ -184,4 +206,6 @@ def test_speed_keeps_the_captures_timing_and_its_packet_times(
     assert written[-1] - written[0] == pytest.approx(6000, rel=0.02)
     gaps = [later - earlier for earlier, later in itertools.pairwise(written)]
     wanted = [(later - earlier) * 100 for earlier, later in itertools.pairwise(moments)]
-    assert statistics.median(abs(gap - want) for gap, want in zip(gaps, wanted, strict=True)) <= 2
+    assert statistics.median(abs(gap - want) for gap, want in zip(gaps, wanted, strict=True)) <= (
+        2 + 2 * statistics.median(overslept)
+    )
