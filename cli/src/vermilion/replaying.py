@@ -151,7 +151,9 @@ class Replay:
                     self._keep()  # from here on something may be on its way
                 else:
                     self._find_arrived(source.run, position.ends)
-                self._tell(f"{path}: run {source.run} goes on behind packet {source.counts['packets']}")
+                self._tell(
+                    f"{path}: run {source.run} goes on behind packet {source.counts.get('packets', 0)}"
+                )
             elif self._keeper:
                 position.run, position.ends = source.run, self._ends()
                 self._keep()
@@ -191,7 +193,7 @@ class Replay:
             return
         position = self._position
         position.records, position.newest = given, source.newest
-        position.packets = source.counts["packets"]
+        position.packets = source.counts.get("packets", 0)
         position.ends = None if clean else numbered(ends)
         self._keep()
 
@@ -210,13 +212,13 @@ class Replay:
     def _report(
         self, path: Path, source: ReplaySource, before: Counter[str], produced: int, acknowledged: int
     ) -> None:
-        counts = source.counts - before
+        counts = Counter(source.counts) - before
         self.counts.update(counts)
         self._tell(f"{path}: run {source.run}: {summary(counts)}; {acknowledged} of {produced} acknowledged")
 
     def _stopped(self, path: Path, source: ReplaySource, keeper: Keeper) -> None:
         self._tell(
-            f"{path}: stopped behind packet {source.counts['packets']}, at {moment(source.newest)}: "
+            f"{path}: stopped behind packet {source.counts.get('packets', 0)}, at {moment(source.newest)}: "
             f"--resume goes on there ({keeper.path})"
         )
 
