@@ -12,16 +12,21 @@ from pathlib import Path
 from cli.command import COMMAND
 from fingerprint.hellos import recorded
 
-from vermilion_capture.live import Interface
+from vermilion_capture.live import LiveCapture
 
 
 def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True)
 
 
+def bound_packet_sockets() -> int:
+    """Packet sockets that receive: column R of the kernel's list is "running"."""
+    return sum(line.split()[5] == "1" for line in Path("/proc/net/packet").read_text().splitlines()[1:])
+
+
 def wait_for_packet_socket(before: int) -> None:
     deadline = time.monotonic() + 30
-    while len(Path("/proc/net/packet").read_text().splitlines()) <= before:
+    while bound_packet_sockets() <= before:
         assert time.monotonic() < deadline, "no packet socket was opened"
         time.sleep(0.05)
 
@@ -29,7 +34,7 @@ def wait_for_packet_socket(before: int) -> None:
 def scan() -> None:
     """A hello over loopback, seen by ``scan -c lo``; then Ctrl-C in the middle of another."""
     ip("link", "set", "lo", "up")
-    sockets = len(Path("/proc/net/packet").read_text().splitlines())
+    sockets = bound_packet_sockets()
     with socket.create_server(("127.0.0.1", 4433)) as server:
         command = [*COMMAND, "scan", "-e", "-c", "lo"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -54,7 +59,7 @@ def tags() -> None:
     ip("link", "add", "one", "type", "veth", "peer", "name", "two")
     for name in ("one", "two"):
         ip("link", "set", name, "up")
-    interface = Interface("two")
+    capture = LiveCapture(["two"])
     sent = [
         bytes(12) + b"\x81\x00\x20\x2a\x88\xb5" + b"customer" * 8,
         bytes(12) + b"\x88\xa8\x00\x07\x81\x00\x00\x08\x88\xb5" + b"stacked" * 8,
@@ -64,8 +69,8 @@ def tags() -> None:
         sender.bind(("one", 0))
         threading.Timer(0.3, lambda: [sender.send(frame) for frame in sent]).start()
         found = []
-        for frame in interface:
-            if frame is not None and b"\x88\xb5" in frame.data:
+        for frame in (each for block in capture if block for each in block):
+            if b"\x88\xb5" in frame.data:
                 found.append((frame.data.hex(), frame.link_type, abs(time.time() - frame.time / 1e6) < 5))
             if len(found) == len(sent):
                 break

@@ -54,7 +54,7 @@ def test_no_such_interface() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up its rights")
 def test_no_right_to_capture() -> None:
-    opening = "from vermilion_capture.live import Interface; Interface('lo')"
+    opening = "from vermilion_capture.live import LiveCapture; LiveCapture(['lo'])"
     command = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", sys.executable, "-c", opening]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "CaptureError: lo: no right to capture" in done.stderr
+    assert "CaptureError: no right to capture" in done.stderr
