@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ from cli.command import COMMAND
 from fingerprint.hellos import recorded
 
 from vermilion_capture.live import LiveCapture
+
+TESTS = Path(__file__).parent.parent
 
 
 def ip(*arguments: str) -> None:
@@ -78,5 +81,55 @@ def tags() -> None:
     json.dump([sorted((frame.hex(), 1, True) for frame in sent), sorted(found)], sys.stdout)
 
 
+def launcher() -> None:
+    """As nobody: what the launcher becomes, its rights, whether its socket receives; and without the launcher."""
+    ip("link", "set", "lo", "up")
+    _interpreter_for_everybody()
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    arguments = ["-i", "lo", "-b", "127.0.0.1:1"]
+    plain = subprocess.run(
+        [*nobody, *COMMAND, "capture", *arguments], capture_output=True, text=True, check=False, cwd="/"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        binary = Path(folder, "vermilion-capture")
+        source = TESTS.parent / "services/capture/launcher/vermilion-capture.c"
+        subprocess.run(["cc", f'-DVERMILION="{COMMAND[0]}"', "-o", binary, source], check=True)
+        without = subprocess.run([*nobody, binary], capture_output=True, text=True, check=False)
+        subprocess.run(["setcap", "cap_net_raw+ep", binary], check=True)
+        sockets = bound_packet_sockets()
+        process = subprocess.Popen([*nobody, binary, *arguments], stderr=subprocess.DEVNULL, cwd="/")
+        wait_for_packet_socket(sockets)
+        status = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        program = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+        process.kill()
+        process.wait()
+    told = dict(line.split(":", 1) for line in status)
+    json.dump(
+        {
+            "plain": [plain.returncode, plain.stderr],
+            "without": [without.returncode, without.stderr],
+            "program": [word.decode() for word in program[1:4]],
+            "rights": [int(told[each], 16) for each in ("CapEff", "CapPrm", "CapInh", "CapAmb")],
+            "no new ones": told["NoNewPrivs"].strip(),
+            "user": told["Uid"].split()[0],
+        },
+        sys.stdout,
+    )
+
+
+def _interpreter_for_everybody() -> None:
+    """In a mount namespace: an interpreter that lies in a folder of root's own can be reached by all."""
+    home = Path("/root")
+    base = Path(sys.base_prefix)
+    if not base.is_relative_to(home) or home.stat().st_mode & 0o001:
+        return
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    subprocess.run(["mount", "--bind", base, "/mnt"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", home], check=True)
+    base.mkdir(parents=True)
+    subprocess.run(["mount", "--move", "/mnt", base], check=True)
+
+
 if __name__ == "__main__":
-    {"scan": scan, "tags": tags}[sys.argv[1]]()
+    {"scan": scan, "tags": tags, "launcher": launcher}[sys.argv[1]]()

@@ -14,7 +14,11 @@ class Block:
     damaged: bool
     wanted: Wanted | None
     def __init__(
-        self, memory: bytes | bytearray, link_type: int, longest: int = ..., wanted: Wanted | None = None
+        self,
+        memory: bytes | bytearray | memoryview,
+        link_type: int,
+        longest: int = ...,
+        wanted: Wanted | None = None,
     ) -> None: ...
     def __iter__(self) -> Iterator[Frame]: ...
 
