@@ -82,7 +82,7 @@ def tags() -> None:
 
 
 def launcher() -> None:
-    """As nobody: what the launcher becomes, its rights, whether its socket receives; and without the launcher."""
+    """As nobody: what the launcher becomes, its rights, that its socket receives; and without it."""
     ip("link", "set", "lo", "up")
     _interpreter_for_everybody()
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
