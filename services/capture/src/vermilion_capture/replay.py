@@ -17,7 +17,7 @@ from vermilion_capture.heads import DEPTH
 from vermilion_capture.items import Item
 from vermilion_capture.pacing import Pace
 from vermilion_capture.publish import Publisher, Run
-from vermilion_capture.source import Source, time_mark
+from vermilion_capture.source import Policy, Source, time_mark
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.ports import Broker, Partition
 
@@ -121,16 +121,22 @@ class ReplaySource(Source):
         ``run``: the one that goes on. ``resumable``: when it is stopped, its end mark is not given,
         as nothing of a run may follow that. ``witness`` sees every item, those passed over as well.
         """
-        counts: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
         capture = CaptureFile(path)
-        super().__init__(Chosen(capture, choice, counts) if choice else capture, sensor, depth, replayed=True)
-        self.counts = counts
+        super().__init__(
+            Chosen(capture, choice, self._left_out) if choice else capture, sensor, Policy(depth), replayed=True
+        )
         self.run = run or self.run
         self.position = 0
         self._resumable = resumable
         self._pace = pace
         self._witness = witness
         self._items = super().__iter__()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """``packets`` read, ``kept``, and each reason for which a packet gave no record."""
+        return dict(Counter(self.sieve.counts) + self._left_out)
 
     def close(self) -> None:
         """Nothing more is wanted of it."""
