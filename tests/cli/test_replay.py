@@ -244,7 +244,7 @@ def test_only_packets_of_the_time_that_was_asked_for() -> None:
     assert list(times(Choice(after))) == [time for time in every if time >= middle]
     source = ReplaySource(SSH, "here", choice=Choice(after, Moment(middle + 1)))
     kept = sum(item.key is not None for item in source)
-    counts = source.counts
+    counts = Counter(source.counts)
     assert counts["packets"] == 43
     assert counts["before_start"] + counts["after_end"] + counts["acknowledgment"] + kept == 43
     assert min(counts["before_start"], counts["after_end"], kept) > 0
@@ -257,7 +257,7 @@ def test_only_packets_that_the_filter_matches() -> None:
     assert [item.record["src_port"] for item in source if item.key] == [
         server for item in every if item.record["src_port"] == server
     ]
-    assert source.counts["filtered"] > 0
+    assert source.counts.get("filtered", 0) > 0
     assert source.counts["packets"] == 43
     raw = ROOT / "tests/data/ssh_openssh.pcap"
     with pytest.raises(CaptureError, match=r"ssh_openssh\.pcap: filter"):
