@@ -11,8 +11,8 @@ import typer
 from vermilion.commands.options import Http, Kafka, Prefix, Servers, capture_files, settings
 from vermilion.commands.progress import bytes_read, status_line
 from vermilion.commands.publishing import Session, publishing, served, tell_end
-from vermilion_pipeline.errors import VermilionError
 from vermilion.interrupts import interrupts
+from vermilion_pipeline.errors import VermilionError
 
 if TYPE_CHECKING:
     from vermilion_capture.live import LiveCapture

@@ -124,7 +124,10 @@ class ReplaySource(Source):
         self._left_out: Counter[str] = Counter()
         capture = CaptureFile(path)
         super().__init__(
-            Chosen(capture, choice, self._left_out) if choice else capture, sensor, Policy(depth), replayed=True
+            Chosen(capture, choice, self._left_out) if choice else capture,
+            sensor,
+            Policy(depth),
+            replayed=True,
         )
         self.run = run or self.run
         self.position = 0
