@@ -28,11 +28,8 @@ COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 
 	$(foreach name,build pipeline capture fingerprint classify,--no-emit-package vermilion-$(name)) --no-emit-package vermilion
 SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/buildtools/src/*/*.py)
 
-<<<<<<< HEAD
-.PHONY: help setup build demo test lint kafka registry fuzz bench chaos soak scaling images pins clean
-=======
-.PHONY: help setup build demo test lint kafka registry fuzz bench bench-replay chaos soak scaling pins clean
->>>>>>> replay-live
+.PHONY: help setup build demo test lint kafka registry fuzz bench bench-live bench-replay chaos soak scaling \
+	images pins clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,15 +104,16 @@ scaling: setup kafka ## what 2 and 4 replicas of classify do, each on a quarter 
 bench: setup .cache/bench-installed ## what an answer costs, beside pmercury in one run
 	$(BIN)/python benchmarks/inference.py
 
-<<<<<<< HEAD
+bench-live: setup ## packets a second that live capture sees without loss, beside tcpdump (root)
+	$(BIN)/python benchmarks/flood.py
+
+bench-replay: setup kafka ## what bounds a replay, and how well it keeps a capture's timing (two minutes)
+	PYTHONPATH=tests $(BIN)/python benchmarks/replay.py
+
 images: setup kafka ## container images (ENGINE=docker|podman, BASE_IMAGE, BUILD_OPTIONS, REGISTRY, TAG)
 	@build() { $(ENGINE) build $(BUILD_OPTIONS) --build-arg BASE_IMAGE=$(BASE_IMAGE) -t $(REGISTRY)vermilion-$$1:$(TAG) -f $$2/Dockerfile .; }; \
 	for name in capture fingerprint classify; do build $$name services/$$name; done; \
 	build cli cli; build knowledge deploy/knowledge; build kafka deploy/kafka
-=======
-bench-replay: setup kafka ## what bounds a replay, and how well it keeps a capture's timing (two minutes)
-	PYTHONPATH=tests $(BIN)/python benchmarks/replay.py
->>>>>>> replay-live
 
 pins: .cache/uv-installed ## resolve the pins in requirements/ anew
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
