@@ -26,7 +26,7 @@ from vermilion.topicreading import between
 from vermilion_capture.capturefile import CaptureFile
 from vermilion_capture.frame import Frame
 from vermilion_capture.publish import Publisher
-from vermilion_capture.source import Source
+from vermilion_capture.source import Policy, Source
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.kafka import KafkaBroker
 from vermilion_pipeline.ports import Message
@@ -83,7 +83,7 @@ def test_all_captures_are_answered_and_live_traffic_beside_them_is_as_without(
     classify = start("classify")
     over = threading.Event()
     publisher = Publisher(KafkaBroker({"bootstrap.servers": kafka_bootstrap}), Codec(), prefix)
-    live = Source(Interface(over), "live", replayed=False)
+    live = Source(Interface(over), "live", Policy(), replayed=False)
     thread = threading.Thread(target=publisher.publish, args=(live,))
     thread.start()
     try:

@@ -11,7 +11,7 @@ import typer
 from vermilion.commands.options import Http, Kafka, Prefix, Servers, capture_files, settings
 from vermilion.commands.progress import bytes_read, status_line
 from vermilion.commands.publishing import Session, publishing, served, tell_end
-from vermilion.interrupts import interrupts
+from vermilion.interrupts import at_once, interrupts
 from vermilion_pipeline.errors import VermilionError
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def _files(paths: list[Path], config: "Settings", policy: "Policy") -> None:
         publishing(config) as session,
         served(config, session.numbers) as health,
         bytes_read() as progress,
+        interrupts(at_once),  # between two captures; within one, its source ends its run first
     ):
         for path in paths:
             try:
@@ -189,6 +190,8 @@ def _together(config: "Settings", policy: "Policy") -> None:
                 show(team.numbers())
 
             team.run(tick)
+    except KeyboardInterrupt:
+        pass  # told to end, they have ended what they did
     finally:
         tell_end(team.numbers())
 

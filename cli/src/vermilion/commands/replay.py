@@ -134,12 +134,12 @@ def replay(
 
 
 def _run(replay: "Replay", *, resume: bool, timeout: float) -> None:
-    from vermilion.interrupts import interrupts
+    from vermilion.interrupts import at_once, interrupts
     from vermilion.replaying import summary
 
     publisher = replay.publisher
     try:
-        with interrupts(_interrupted):
+        with interrupts(at_once):
             replay.begin(resume=resume)
             replay.run()
     finally:
@@ -189,10 +189,6 @@ def _put_back(limit: int | None, config: "Settings") -> None:
 
 def _tell(line: str) -> None:
     typer.echo(line, err=True)
-
-
-def _interrupted() -> None:
-    raise KeyboardInterrupt
 
 
 def _keeper(named: list[str], config: "Settings") -> "Keeper | None":
