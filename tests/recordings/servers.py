@@ -124,9 +124,12 @@ class Server(ThreadingHTTPServer):
         try:
             super().finish_request(request, client_address)
             if isinstance(request, ssl.SSLSocket):
-                request.unwrap().close()
+                request.unwrap()
         except OSError:
             pass
+        finally:
+            if isinstance(request, ssl.SSLSocket):
+                request.close()
 
     def handle_error(self, request: Request, client_address: object) -> None:
         """Say nothing."""

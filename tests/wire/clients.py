@@ -13,6 +13,8 @@ from wire.servers import SSHD, end_group
 
 SECONDS = 90
 NAME = "www.example.com"
+# So long that OpenSSL's hello, too, does not fit into a segment of 524 bytes.
+LONG_NAME = ".".join(letter * 63 for letter in "abc") + ".example.org"
 Messages = frozenset[tuple[str, str]]
 
 _TCP: Messages = frozenset({("client", "tcp"), ("server", "tcp_server")})
@@ -53,7 +55,7 @@ class Client:
         """Its arguments."""
         places = {
             "address": address, "bracketed": f"[{address}]" if ":" in address else address,
-            "folder": folder, "copy": f"{self.name}-{copy}", "port": self.port, "name": NAME,
+            "folder": folder, "copy": f"{self.name}-{copy}", "name": NAME, "long_name": LONG_NAME,
         }  # fmt: skip
         return [word.format_map(places) for word in shlex.split(self.line)]
 
@@ -61,7 +63,7 @@ class Client:
 CLIENTS = {
     client.name: client
     for client in (
-        Client("curl", 443, _CURL + " --resolve {name}:443:{address} https://{name}/", _TLS13),
+        Client("curl", 443, _CURL + " --resolve {long_name}:443:{address} https://{long_name}/", _TLS13),
         Client("curl-tls1.2", 8443, _CURL + " --tls-max 1.2 --resolve {name}:8443:{address}"
                " https://{name}:8443/large", _TLS12),
         Client("curl-http", 80, _CURL + " --resolve {name}:80:{address} http://{name}/large", _HTTP),

@@ -131,9 +131,7 @@ def link(*ends: tuple[str, int, Namespace | None]) -> None:
     Its own addresses, and what the kernel says of itself with them, are left out: the link carries
     what the test puts on it.
     """
-    one, other = (
-        f"name {name}" + (f" netns {where.pid}" if where else "") for name, _, where in ends
-    )
+    one, other = (f"name {name}" + (f" netns {where.pid}" if where else "") for name, _, where in ends)
     ip([f"link add {one} type veth peer {other}"])
     for name, mtu, where in ends:
         # In this order: below 1,280 bytes an interface has no IPv6, and no addresses of its own to be set.

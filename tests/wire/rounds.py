@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from cli.command import vermilion
-from wire.clients import CLIENTS, run_all
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import load_pem_x509_certificate
+from wire.clients import CLIENTS, LONG_NAME, NAME, run_all
 from wire.forwarder import Conditions, Report
 from wire.mirrors import MIRRORS
 from wire.netns import wait_for
-from wire.observers import MARKS, Event, is_mark, recording, scanning
+from wire.observers import MARKS, Event, recording, scanning
 from wire.servers import serving
 from wire.topology import SERVER, SERVER6, town
 
@@ -37,13 +39,14 @@ class Situation:
 class Observation:
     """What came of a round: the wire's report, what ``scan -c`` told, and what is in tcpdump's file.
 
-    ``scanned``, ``recorded``: None without tcpdump.
+    ``certificate``: the server's SHA-256, hex. ``scanned``, ``recorded``: None without tcpdump.
     """
 
     report: Report
     events: list[Event]
     code: int
     said: str
+    certificate: str
     scanned: list[Event] | None = None
     recorded: int | None = None
 
@@ -63,10 +66,11 @@ def play(situation: Situation, seed: int, folder: Path) -> Observation:
         town(
             situation.mtu, situation.conditions, seed, mirror, situation.mirrored, offloads=situation.offloads
         ) as here,
-        serving(here.servers, folder),
+        serving(here.servers, folder, [NAME, LONG_NAME]),
         recording(here.monitor, file) as recorder,
         scanning(here.monitor) as scan,
     ):
+        here.wire.start()
         run_all(here.clients, SERVER6 if situation.ipv6 else SERVER, folder, copies())
         here.wire.settle()
         here.wire.stop()
@@ -76,7 +80,9 @@ def play(situation: Situation, seed: int, folder: Path) -> Observation:
         if recorder:
             wait_for(recorder.marked, "tcpdump to write the marks")
         code, said = scan.stop()
-        seen = Observation(here.wire.report, scan.events, code, said)
+        certificate = load_pem_x509_certificate((folder / "server.pem").read_bytes())
+        fingerprint = certificate.fingerprint(SHA256()).hex()
+        seen = Observation(here.wire.report, scan.events, code, said, fingerprint)
         if recorder:
             seen.recorded = recorder.stop()
             seen.scanned = scan_file(file)

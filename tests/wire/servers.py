@@ -6,11 +6,12 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from recordings.servers import Handler, Server, contexts
-from recordings.world import HOSTS, certificates
+from recordings.world import certificates
 from wire.netns import Namespace, wait_for
 
 HTTP, HTTPS, S_SERVER, SSH = 80, (443, 8443, 9443), (4433, 4434), 22
@@ -21,7 +22,7 @@ SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 class _Pages(Handler):
     """Has a page that many segments carry."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         if self.path != "/large":
             super().do_GET()
             return
@@ -33,9 +34,12 @@ class _Pages(Handler):
 
 
 @contextmanager
-def serving(where: Namespace, folder: Path) -> Iterator[None]:
-    """Serve in a namespace with certificates made into ``folder``; what is not installed is left out."""
-    certificates(folder, list(HOSTS))
+def serving(where: Namespace, folder: Path, names: list[str]) -> Iterator[None]:
+    """Serve in a namespace, with a certificate for ``names`` written into ``folder``.
+
+    What is not installed is left out.
+    """
+    certificates(folder, names)
     with ExitStack() as stack:
         tls = contexts(folder)
         for port in (HTTP, *HTTPS):
@@ -46,7 +50,7 @@ def serving(where: Namespace, folder: Path) -> Iterator[None]:
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         if shutil.which("openssl"):
             for port in S_SERVER:
-                pem = folder / "server.pem"
+                pem = str(folder / "server.pem")
                 command = ["openssl", "s_server", "-accept", str(port), "-cert", pem, "-key", pem]
                 log = folder / f"s_server-{port}.log"
                 stack.enter_context(running(where.command([*command, "-www", "-quiet"]), log))
@@ -70,18 +74,16 @@ def running(command: Sequence[str | Path], log: Path) -> Iterator["subprocess.Po
         end_group(process)
 
 
-def end_group(process: "subprocess.Popen[bytes]") -> None:
+def end_group(process: "subprocess.Popen[Any]") -> None:
     """Kill a process and all that it started."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.communicate()
 
 
 def _sshd(folder: Path) -> list[str | Path]:
     for name in ("host_key", "client_key"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "example", "-f", folder / name]
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "example", "-f", str(folder / name)]
         subprocess.run(command, check=True)
     config = folder / "sshd_config"
     config.write_text(

@@ -1,9 +1,9 @@
 """Two hosts with the wire between them, and a link on which the monitor's copies arrive.
 
-    clients c0 ── wc  wire  ws ── s0 servers
-                       wm
-                       │
-                       monitor, in the namespace of the tests
+clients c0 ── wc  wire  ws ── s0 servers
+                   wm
+                   │
+                   monitor, in the namespace of the tests
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,10 @@ def town(
     *,
     offloads: bool = False,
 ) -> Iterator[Town]:
-    """Make it all, and remove it afterwards. ``offloads``: the hosts leave segments and checksums undone."""
+    """Make it all, and remove it afterwards; the wire is to be started.
+
+    ``offloads``: the hosts leave segments and checksums undone.
+    """
     monitor = unique_name()
     with Namespace() as clients, Namespace() as middle, Namespace() as servers:
         link(("c0", mtu, clients), ("wc", mtu, middle))
@@ -61,7 +64,6 @@ def town(
             lambda: Wire(("wc", "ws"), "wm", conditions, seed, mirror, mirrored, merged=offloads)
         )
         try:
-            wire.start()
             yield Town(clients, servers, wire, monitor)
         finally:
             wire.close()
