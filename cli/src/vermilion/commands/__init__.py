@@ -2,13 +2,13 @@
 
 import typer
 
-from vermilion.commands import db, demo, doctor, replay, scan, services, tail, topics
+from vermilion.commands import capture, db, demo, doctor, replay, scan, services, tail, topics
 
 
 def register(app: typer.Typer) -> None:
     """Add the sub-commands to ``app``, in the order of the data's flow."""
     app.command()(scan.scan)
-    app.command()(services.capture)
+    app.command()(capture.capture)
     app.command()(services.fingerprint)
     app.command()(services.classify)
     app.command()(tail.tail)
