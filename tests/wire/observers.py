@@ -38,32 +38,33 @@ def is_mark(event: Event) -> bool:
     return bool(event["src_ip"] == _MARKER)
 
 
-class Scan:
-    """``vermilion scan -c`` on an interface; ``events`` grows while it runs."""
+class Told:
+    """A ``vermilion`` command that tells of events, a JSON line each; ``events`` grows while it runs."""
 
-    def __init__(self, interface: str, *more: str) -> None:
+    def __init__(self, *arguments: str) -> None:
         self.events: list[Event] = []
-        before = packet_sockets(interface)
-        command = [*COMMAND, "scan", "-e", "-a", "-c", interface, *more]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
+            [*COMMAND, *arguments],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        wait_for(lambda: self._alive() and packet_sockets(interface) > before, "scan to listen")
-
-    def _alive(self) -> bool:
-        assert self.process.poll() is None, self.process.communicate()[1]
-        return True
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.events.append(json.loads(line))
 
-    def marked(self) -> bool:
-        """Whether it has told of every mark."""
-        return sum(map(is_mark, self.events)) >= len(MARKS)
+    def alive(self) -> bool:
+        """True; fails with what it said when it has ended."""
+        assert self.process.poll() is None, self.process.stderr and self.process.stderr.read()
+        return True
+
+    def marked(self, sensor: str | None = None) -> bool:
+        """Whether it has told of every mark that ``sensor`` saw."""
+        return self.alive() and sum(is_mark(e) for e in self.events if e.get("sensor") == sensor) >= len(
+            MARKS
+        )
 
     def stop(self) -> tuple[int, str]:
         """Ctrl-C; the exit code and what it said."""
@@ -76,13 +77,22 @@ class Scan:
 
 
 @contextmanager
-def scanning(interface: str, *more: str) -> Iterator[Scan]:
-    """Run it; killed at the end, if it still runs."""
-    scan = Scan(interface, *more)
+def telling(*arguments: str) -> Iterator[Told]:
+    """Run a command; killed at the end, if it still runs."""
+    told = Told(*arguments)
     try:
-        yield scan
+        yield told
     finally:
-        end_group(scan.process)
+        end_group(told.process)
+
+
+@contextmanager
+def scanning(interface: str, *more: str) -> Iterator[Told]:
+    """Run ``vermilion scan -c``, which listens already."""
+    before = packet_sockets(interface)
+    with telling("scan", "-e", "-a", "-c", interface, *more) as told:
+        wait_for(lambda: told.alive() and packet_sockets(interface) > before, "scan to listen")
+        yield told
 
 
 class Recorder:

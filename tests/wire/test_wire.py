@@ -52,7 +52,7 @@ def test_a_mirror_s_tags_are_what_scapy_reads(name: str, kinds: Sequence[type[Do
 def test_each_frame_comes_to_its_end_in_order() -> None:
     mirror, _ = MIRRORS["untagged"]
     sent = [bytes(ETHER)[:12] + struct.pack("!HI", _EXPERIMENT, number) + bytes(60) for number in range(100)]
-    with town(1500, Conditions(), 1, mirror) as here:
+    with town(576, Conditions(), 1, mirror) as here:
         ends = [here.clients.run(lambda: _bound("c0")), here.servers.run(lambda: _bound("s0"))]
         monitor = _bound(here.monitor)
         here.wire.start()
