@@ -11,7 +11,7 @@ from pathlib import Path
 from wire.netns import Namespace
 from wire.servers import SSHD, end_group
 
-SECONDS = 90
+SECONDS = 120
 NAME = "www.example.com"
 # So long that OpenSSL's hello, too, does not fit into a segment of 524 bytes.
 LONG_NAME = ".".join(letter * 63 for letter in "abc") + ".example.org"

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 T = TypeVar("T")
-PATIENCE = 60.0
+PATIENCE = 120.0
 _CLONE_NEWNET = 0x40000000
 _numbers = count()
 
