@@ -149,7 +149,7 @@ class Wire:
 
     def tell(self, frame: bytes) -> None:
         """Put a frame of the test's own on the monitor link."""
-        self._copy(bytes(self._header) + frame)
+        self._monitor.send(bytes(self._header) + self._mirror(frame))
 
     def close(self) -> None:
         """Stop, and close the sockets."""

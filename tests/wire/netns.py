@@ -10,7 +10,6 @@ import ctypes
 import errno
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -144,11 +143,3 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
         time.sleep(0.02)
-
-
-def packet_sockets(interface: str) -> int:
-    """How many packet sockets of any process are bound to an interface of this namespace."""
-    index = str(socket.if_nametoindex(interface))
-    rows = [line.split() for line in Path("/proc/net/packet").read_text().splitlines()]
-    column = rows[0].index("Iface")
-    return sum(row[column] == index for row in rows[1:])

@@ -13,8 +13,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from wire.clients import CLIENTS, LONG_NAME, NAME, run_all
 from wire.forwarder import Conditions, Report
 from wire.mirrors import MIRRORS
-from wire.netns import wait_for
-from wire.observers import MARKS, Event, recording, scanning
+from wire.observers import Event, Marks, recording, telling
 from wire.servers import serving
 from wire.topology import SERVER, SERVER6, town
 
@@ -68,17 +67,15 @@ def play(situation: Situation, seed: int, folder: Path) -> Observation:
         ) as here,
         serving(here.servers, folder, [NAME, LONG_NAME]),
         recording(here.monitor, file) as recorder,
-        scanning(here.monitor) as scan,
+        telling("scan", "-e", "-a", "-c", here.monitor) as scan,
     ):
+        marks = Marks(here.wire.tell, scan, recorder)
+        marks.begin()
         here.wire.start()
         run_all(here.clients, SERVER6 if situation.ipv6 else SERVER, folder, copies())
         here.wire.settle()
         here.wire.stop()
-        for mark in MARKS:
-            here.wire.tell(mark)
-        wait_for(scan.marked, "scan to tell of the marks")
-        if recorder:
-            wait_for(recorder.marked, "tcpdump to write the marks")
+        marks.end()
         code, said = scan.stop()
         certificate = load_pem_x509_certificate((folder / "server.pem").read_bytes())
         fingerprint = certificate.fingerprint(SHA256()).hex()

