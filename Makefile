@@ -47,7 +47,10 @@ setup: .cache/setup build kafka-free-resources ## everything into .venv, knowled
 	$(INSTALL_MEMBERS) $(EDITABLE)
 	@touch $@
 
-build: .cache/built ## compile the extensions again (after a change to a .pyx)
+$(BIN)/vermilion-capture: services/capture/launcher/vermilion-capture.c .cache/setup
+	$(or $(shell command -v gcc),cc) -O2 -Wall -Wextra -Werror -DVERMILION='"$(CURDIR)/$(BIN)/vermilion"' -o $@ $<
+
+build: .cache/built $(BIN)/vermilion-capture ## compile the extensions again (after a change to a .pyx)
 
 .PHONY: kafka-free-resources
 kafka-free-resources: build

@@ -32,7 +32,14 @@ class Run(Protocol):
     run: str
     replayed: bool
     """It reads a file, which can wait."""
-    counts: Counter[str]
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """``packets`` read, and more."""
+
+    @property
+    def blind(self) -> int:
+        """Microseconds in which it could not see all that it is to see."""
 
     @property
     def newest(self) -> int:
@@ -83,13 +90,14 @@ class Publisher:
         failures = self._producer.failures
         too_big = sum(failures.get(reason, 0) for reason in _TOO_BIG)
         return Tally(
-            source.counts["packets"],
+            source.counts.get("packets", 0),
             self._published,
             source.drops.get("kernel", 0),
             source.drops.get("interface", 0),
             self._no_room,
             too_big,
             sum(failures.values()) - too_big,
+            source.blind,
         )
 
     def publish(self, source: Run, progress: Callable[[], None] = lambda: None) -> None:
