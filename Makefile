@@ -82,7 +82,7 @@ test: setup kafka registry lint ## every check and test, real Apache Kafka inclu
 fuzz: build .cache/fuzz-installed ## fuzz every parser for FUZZ_SECONDS (60) each, under sanitizers
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
-chaos: setup kafka ## rounds of faults on a three-node Kafka, and what they lost (VERMILION_CHAOS_ROUNDS, _SEED)
+chaos: setup kafka registry ## rounds of faults on a three-node Kafka, and what they lost (VERMILION_CHAOS_ROUNDS, _SEED)
 	PYTHONPATH=tests $(BIN)/python -m chaos
 
 soak: setup kafka ## half an hour of traffic (VERMILION_SOAK_MINUTES): does memory grow?

@@ -1,5 +1,6 @@
 """What test_live.py runs in a network namespace of its own: traffic, and what an interface gives of it."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -8,12 +9,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 from cli.command import COMMAND
 from fingerprint.hellos import recorded
 
-from vermilion_capture.live import LiveCapture
+from vermilion_capture.afpacket import Options
+from vermilion_capture.live import LiveCapture, LiveSource
 
 TESTS = Path(__file__).parent.parent
 
@@ -118,6 +121,67 @@ def launcher() -> None:
     )
 
 
+def pair() -> None:
+    """A veth pair, one and two, which say nothing by themselves."""
+    ip("link", "add", "one", "type", "veth", "peer", "name", "two")
+    for name in ("one", "two"):
+        ip("link", "set", name, "addrgenmode", "none")
+        ip("link", "set", name, "up")
+
+
+def flood() -> None:
+    """More than a small ring holds, read afterwards: what was sent, seen, lost, and of that why."""
+    pair()
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "flood")
+        subprocess.run(["cc", "-O2", "-o", program, TESTS / "capture/flood.c"], check=True)
+        capture = LiveCapture(["two"], Options(ring_mib=4))
+        done = subprocess.run([program, "one", "100000", "300", "0"], capture_output=True, check=True)
+    source = LiveSource(capture, "sensor")
+    source.stop()
+    kinds: Counter[str] = Counter()
+    with contextlib.suppress(KeyboardInterrupt):
+        for item in source:
+            kinds[item.record["kind"]] += 1
+    json.dump([int(done.stdout.split()[0]), source.counts, source.drops, kinds], sys.stdout)
+
+
+def back() -> None:
+    """Down and up again, deleted and made anew: what is seen in each life, and how long nothing was."""
+    pair()
+    capture = LiveCapture(["two"])
+    source = LiveSource(capture, "sensor")
+    told = []
+
+    def send(name: bytes) -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+            sender.bind(("one", 0))
+            sender.send(bytes(12) + b"\x88\xb5" + name * 20)
+
+    def acts() -> None:
+        send(b"first")
+        time.sleep(0.3)
+        ip("link", "set", "two", "down")
+        time.sleep(1.5)
+        ip("link", "set", "two", "up")
+        time.sleep(1)
+        send(b"second")
+        time.sleep(0.3)
+        ip("link", "delete", "two")
+        time.sleep(1.5)
+        pair()
+        time.sleep(1)
+        send(b"third")
+        time.sleep(0.3)
+        source.stop()
+
+    threading.Thread(target=acts).start()
+    for block in capture:
+        if block is not None:
+            told += [frame.data[14:].decode() for frame in block if frame.data[12:14] == b"\x88\xb5"]
+    json.dump([told, source.blind], sys.stdout)
+
+
 def _interpreter_for_everybody() -> None:
     """In a mount namespace: an interpreter that lies in a folder of root's own can be reached by all."""
     home = Path("/root")
@@ -132,4 +196,4 @@ def _interpreter_for_everybody() -> None:
 
 
 if __name__ == "__main__":
-    {"scan": scan, "tags": tags, "launcher": launcher}[sys.argv[1]]()
+    {"scan": scan, "tags": tags, "launcher": launcher, "flood": flood, "back": back}[sys.argv[1]]()

@@ -78,3 +78,21 @@ def test_the_launcher_has_the_right_and_the_interpreter_has_none() -> None:
     assert found["rights"] == [0, 0, 0, 0]
     assert found["no new ones"] == "1"
     assert found["user"] == "65534"
+
+
+@needs_namespaces
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_what_was_sent_is_seen_or_counted_as_dropped_exactly() -> None:
+    sent, counts, drops, kinds = inside("flood")
+    assert sent == 100_000
+    assert drops["kernel"] > 0
+    assert counts["packets"] + drops["kernel"] + drops["interface"] == sent
+    assert counts["kept"] + counts["beyond_head"] == counts["packets"]
+    assert kinds == {"SEGMENT": counts["kept"], "END_OF_RUN": 1}
+
+
+@needs_namespaces
+def test_an_interface_that_goes_and_comes_back() -> None:
+    told, blind = inside("back")
+    assert told == ["first" * 20, "second" * 20, "third" * 20]
+    assert 1_000_000 < blind < 20_000_000

@@ -11,8 +11,8 @@ import typer
 from vermilion.commands.options import Http, Kafka, Prefix, Servers, capture_files, settings
 from vermilion.commands.progress import bytes_read, status_line
 from vermilion.commands.publishing import Session, publishing, served, tell_end
-from vermilion.errors import TOLD
 from vermilion.interrupts import interrupts
+from vermilion_pipeline.errors import VermilionError
 
 if TYPE_CHECKING:
     from vermilion_capture.live import LiveCapture
@@ -176,7 +176,7 @@ def _together(config: "Settings", policy: "Policy") -> None:
                 finally:
                     session.settle()
                     tell(session.numbers())
-        except TOLD as error:
+        except VermilionError as error:
             typer.echo(f"vermilion: error: {error}", err=True)
             raise typer.Exit(1) from None
 

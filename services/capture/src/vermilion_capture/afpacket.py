@@ -160,7 +160,7 @@ class Reader:
         """Share the interface's flows with the others of the group, or of a new one; its number."""
         unique = _FANOUT_UNIQUE if group is None else 0
         kind = _FANOUT_HASH | _FANOUT_DEFRAG | unique
-        self.socket.setsockopt(_SOL_PACKET, _FANOUT, (group or 0) | kind << 16)
+        self.socket.setsockopt(_SOL_PACKET, _FANOUT, struct.pack("=I", (group or 0) | kind << 16))
         return self.socket.getsockopt(_SOL_PACKET, _FANOUT) & 0xFFFF
 
     def next(self, link_type: int, longest: int, wanted: Wanted | None) -> Block | None:
