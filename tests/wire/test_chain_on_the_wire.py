@@ -22,8 +22,8 @@ from wire.topology import SERVER, town
 OWN = {"event_id", "sensor", "run", "replayed"}
 # What an event tells beyond what scan tells.
 BEYOND = OWN | {"type", "community_id", "vlans", "vni", "syn"}
-# Each looks at the same link, in its own way.
-SENSORS: dict[str, list[str]] = {"one worker": [], "two workers": ["--workers", "2"]}
+# Each looks at the same link, with so many workers.
+SENSORS = {"one worker": 1, "two workers": 2}
 
 pytestmark = [
     pytest.mark.kafka,
@@ -56,8 +56,8 @@ def test_live_capture_equals_tcpdumps_file(
         if recorder is None:
             pytest.skip("tcpdump is not installed")
         capturing = [
-            start("capture", number, "-i", place.monitor, "--sensor", sensor, *options)
-            for number, (sensor, options) in enumerate(SENSORS.items())
+            start("capture", number, "-i", place.monitor, "--sensor", sensor, "--workers", str(workers))
+            for number, (sensor, workers) in enumerate(SENSORS.items())
         ]
         wait_for_service(
             lambda: [service.metric("partitions_assigned") for service in answering] == [3, 3],
@@ -84,7 +84,9 @@ def test_live_capture_equals_tcpdumps_file(
         )
         assert [service.stop() for service in answering] == [0, 0]
         told.stop()
-    for sensor in SENSORS:
+    for sensor, workers in SENSORS.items():
+        # Each worker is a run, and has some of the flows.
+        assert len({event["run"] for event in told.events if event["sensor"] == sensor}) == workers
         assert of(told.events, sensor) == of(told.events, "file")
     assert Counter(canonical(e, BEYOND) for e in told.events if e["sensor"] == "file") == Counter(
         canonical(e, set()) for e in scanned

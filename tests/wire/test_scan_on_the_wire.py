@@ -152,6 +152,7 @@ def test_nothing_was_lost_on_the_monitor_link(situation: Situation, seed: int, o
 def test_the_wire_was_as_it_says(situation: Situation, seed: int, observe: Observe) -> None:
     counts = observe(situation, seed).report.counts
     assert counts["delivered"] == counts["received"] - counts["lost"] + counts["doubled"]
+    assert counts["mirrored"] == counts["received" if situation.mirrored == "sent" else "delivered"]
     if situation.conditions == ROUGH:
         assert 0.02 < counts["lost"] / counts["received"] < 0.08
         assert counts["overtaken"] > 0.1 * counts["delivered"]
