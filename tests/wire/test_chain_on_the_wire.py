@@ -72,8 +72,11 @@ def test_live_capture_equals_tcpdumps_file(
         place.wire.stop()
         marks.end()
         assert recorder.stop() == place.wire.report.counts["mirrored"]
-        for service in capturing:
-            assert bool(service.metric("capture_merged_total")) == merged
+        # Workers tell their numbers now and then.
+        wait_for_service(
+            lambda: [service.metric("capture_merged_total") > 0 for service in capturing] == [merged] * 2,
+            "merged frames to be counted",
+        )
         assert [service.stop() for service in capturing] == [0, 0]
         published = vermilion("capture", file, "--sensor", "file", *here)
         assert published.returncode == 0, published.stderr

@@ -189,6 +189,8 @@ def _together(config: "Settings", policy: "Policy") -> None:
                 show(team.numbers())
 
             team.run(tick)
+    except KeyboardInterrupt:
+        pass  # told to end, which is how a live capture ends
     finally:
         tell_end(team.numbers())
 
