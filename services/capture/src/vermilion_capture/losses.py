@@ -25,7 +25,7 @@ class Losses(NamedTuple):
     missed: int = 0
     """The card or its driver had no room: rx_missed_errors and rx_fifo_errors."""
     dropped: int = 0
-    """rx_dropped: a backlog was full, or no protocol of the kernel's own took a frame, which was seen here."""
+    """rx_dropped: a backlog was full, or no protocol of the kernel's took a frame, which was seen here."""
     backlog: int = 0
     """Frames of all interfaces for which a backlog was full (net.core.netdev_max_backlog)."""
 
