@@ -1,6 +1,7 @@
 """A savefile read in blocks gives what it gives a frame at a time, whatever its numbers are written like."""
 
 import struct
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ def given(capture: CaptureFile | CaptureBlocks) -> list[dict[str, Any]]:
     return [dict(item.record) for item in source]
 
 
+def every(path: Path) -> list[Frame]:
+    with CaptureFile(path) as capture:
+        return list(capture)
+
+
 @pytest.mark.parametrize("path", CAPTURES, ids=lambda path: path.stem)
 def test_blocks_give_the_same_records_and_marks(path: Path) -> None:
     assert given(CaptureBlocks(path)) == given(CaptureFile(path))
@@ -33,7 +39,7 @@ def test_blocks_give_the_same_records_and_marks(path: Path) -> None:
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize(("magic", "fractions"), [(0xA1B2C3D4, 1), (0xA1B23C4D, 1000)])
 def test_byte_orders_and_fractions(order: str, magic: int, fractions: int, tmp_path: Path) -> None:
-    frames = list(CaptureFile(RECORDING))
+    frames = every(RECORDING)
     path = tmp_path / "written.pcap"
     with path.open("wb") as file:
         file.write(struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 0, frames[0].link_type))
@@ -41,7 +47,7 @@ def test_byte_orders_and_fractions(order: str, magic: int, fractions: int, tmp_p
             seconds, rest = divmod(frame.time, 1_000_000)
             times = (seconds, rest * fractions, len(frame.data), frame.wire_length)
             file.write(struct.pack(order + "IIII", *times) + frame.data)
-    assert list(CaptureFile(path)) == frames
+    assert every(path) == frames
     assert given(CaptureBlocks(path)) == given(CaptureFile(RECORDING))
 
 
@@ -63,8 +69,9 @@ def test_a_file_cut_off_gives_what_is_whole_and_then_the_error(cut: int, tmp_pat
     for kind in (CaptureFile, CaptureBlocks):
         frames: list[Frame] = []
         try:
-            for piece in kind(path):
-                frames += [piece] if isinstance(piece, Frame) else piece
+            with closing(kind(path)) as pieces:
+                for piece in pieces:
+                    frames += [piece] if isinstance(piece, Frame) else piece
         except CaptureError as error:
             errors.append(str(error))
         told.append(frames)
