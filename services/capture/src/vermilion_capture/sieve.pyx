@@ -24,6 +24,9 @@ cdef enum:
     PACKETS
     COUNTERS
 
+cdef enum:
+    SLICE = 64  # whoever is told to stop stops behind it
+
 _NAMES = ("", "acknowledgment", *REASONS[2:], "kept", "beyond_head", "excluded_port",
           "excluded_network", "filtered", "packets")  # fmt: skip
 
@@ -87,13 +90,13 @@ cdef class Sieve:
         return self._take(data, len(data), link_type, time, &found, origin)
 
     def block(self, Block block not None, Origin origin not None, int64_t due):
-        """What to publish of a block, up to a packet of time ``due`` or later: a list."""
+        """What to publish of a block, up to a packet of time ``due`` or later, and not much at once: a list."""
         cdef Packet packet
         cdef Found found
         cdef list taken = []
         cdef Py_ssize_t tag
         cdef bint reached = False
-        while not reached and block.step(&packet):
+        while not reached and len(taken) < SLICE and block.step(&packet):
             self._counts[PACKETS] += 1
             self.newest = max(self.newest, packet.time)
             reached = packet.time >= due
@@ -109,7 +112,7 @@ cdef class Sieve:
             one = self._take(packet.data, packet.captured, block.link_type, packet.time, &found, origin)
             if one is not None:
                 taken.append(one)
-        if not reached:
+        if block.done:
             self.damaged += block.damaged
         return taken
 

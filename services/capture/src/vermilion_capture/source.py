@@ -145,7 +145,7 @@ class Source:
                     self._newest = max(self._newest, time_ns() // 1000)
                 else:
                     yield from sieve.block(frame, self._origin, mark + every if mark else 0)
-                    more = not frame.done
+                    more = not frame.done and (self.drains or not self._stopped)
                 self._newest = max(self._newest, sieve.newest)
                 mark = mark or self._newest
                 if self._newest - mark >= every:
