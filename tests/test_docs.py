@@ -20,7 +20,8 @@ from vermilion_pipeline.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 RECORDINGS = ROOT / "cli/src/vermilion/recordings/README.md"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), RECORDINGS]
+CHART = ROOT / "deploy/helm/vermilion/README.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), RECORDINGS, CHART]
 CONFIGURATION = ROOT / "docs/configuration.md"
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""Writes the chart's README: its head by hand, below, and a table of every value.
+"""Writes the table of values in the chart's README; what stands above it is written by hand.
 
     python tools/chart_readme.py            # write it
     python tools/chart_readme.py --check    # exit 1 when it is not what would be written
@@ -17,36 +17,7 @@ from typing import Any
 import yaml
 
 CHART = Path(__file__).parent.parent / "deploy/helm/vermilion"
-HEAD = """# vermilion
-
-Helm chart of [Vermilion](../../../README.md): the services `fingerprint` and `classify` beside a Kafka of yours, `capture` on
-your nodes, the topics, and what watches them. This page is made of `values.yaml` by `make chart-readme`.
-
-```sh
-helm install vermilion deploy/helm/vermilion --set kafka.bootstrapServers=kafka-1:9092
-helm test vermilion --logs
-```
-
-With nothing given it refuses, and says what it needs. The examples in [ci](ci) are tested: the least
-([minimal](ci/minimal-values.yaml)), to try out with a broker and a replay ([demo](ci/demo-values.yaml)), SCRAM over TLS
-([scram](ci/scram-values.yaml)), Strimzi, KEDA and Prometheus' operator ([strimzi](ci/strimzi-values.yaml)), and sensors in
-a namespace of their own ([capture](ci/capture-values.yaml)).
-
-* **Images** are `vermilion-capture`, `vermilion-fingerprint`, `vermilion-classify`, `vermilion-knowledge`, `vermilion-cli`
-  and, for the demo, `vermilion-kafka`, with the chart's appVersion as their tag; `image.registry` says where they are.
-* **Every pod** is fit for Pod Security *restricted*, but for capture's, which is on the host's network with NET_RAW.
-* **Updates** lose nothing and answer nothing twice: a replica commits what it has in hand, keeps its name, and is back
-  before its partitions are given away. New knowledge is an image of its own; with a claim
-  (`knowledge.existingClaim`) running pods take it up without a restart.
-* **What stays** when the release goes: topics, KafkaTopics, claims of yours.
-
-What to do day by day is in [docs/operations.md](../../../docs/operations.md).
-
-## Values
-
-| value | default | what |
-|---|---|---|
-"""
+HEADING = "## Values\n\n"
 USUAL = {
     "image": "The image: `repository`, and `tag` or `digest` of its own",
     "requests": "What a container asks for",
@@ -76,10 +47,14 @@ def _described(
             yield from _described(inner, found, lines, name)
 
 
-def page() -> str:
-    """The README."""
-    told = (f"| `{name}` | `{default}` | {text.replace('|', chr(92) + '|')} |\n" for name, default, text in rows())
-    return HEAD + "".join(told)
+def page(readme: str) -> str:
+    """``readme`` with the table of these values."""
+    head, heading, _ = readme.partition(HEADING)
+    table = "| value | default | what |\n|---|---|---|\n"
+    for name, default, text in rows():
+        told = text.replace("|", "\\|")
+        table += f"| `{name}` | `{default}` | {told} |\n"
+    return head + heading + table
 
 
 def main() -> int:
@@ -88,8 +63,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     file = CHART / "README.md"
     if parser.parse_args().check:
-        return 0 if file.read_text() == page() else 1
-    file.write_text(page())
+        return 0 if file.read_text() == page(file.read_text()) else 1
+    file.write_text(page(file.read_text()))
     return 0
 
 

@@ -30,7 +30,9 @@ def exposed() -> set[str]:
     found = set()
     for registry in (Metrics("any").registry, CaptureMetrics(Tally).registry):
         for family in registry.collect():
-            suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])
+            suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(
+                family.type, [""]
+            )
             found |= {family.name + suffix for suffix in suffixes}
     return found
 

@@ -1,4 +1,4 @@
-"""The chart: what it renders is what Kubernetes takes, asks for no more than it needs, and refuses what is wrong."""
+"""The chart: it renders what Kubernetes takes, asks for no more than it needs, refuses what is wrong."""
 
 import functools
 import json
@@ -67,10 +67,7 @@ def test_the_schemas_do_refuse() -> None:
 
 def custom(prefixes: tuple[str, ...]) -> list[dict[str, Any]]:
     return [
-        found
-        for values in EXAMPLES
-        for found in rendered(values)
-        if found["apiVersion"].startswith(prefixes)
+        found for values in EXAMPLES for found in rendered(values) if found["apiVersion"].startswith(prefixes)
     ]
 
 
@@ -314,7 +311,9 @@ def test_scaling_is_capped_at_the_partitions_and_takes_the_number_of_replicas_ov
     assert of_kind(objects, "ScaledObject") == {}
     objects = rendered(STRIMZI)
     scaled = of_kind(objects, "ScaledObject")
-    assert [scaled[f"vermilion-{name}"]["spec"]["maxReplicaCount"] for name in ("fingerprint", "classify")] == [
+    assert [
+        scaled[f"vermilion-{name}"]["spec"]["maxReplicaCount"] for name in ("fingerprint", "classify")
+    ] == [
         12,
         6,
     ]
@@ -348,7 +347,12 @@ def test_kafka_users_have_the_rights_of_their_roles_and_no_others() -> None:
             rights.add(Right(operation, kinds[resource["type"]], resource["name"], prefixed))  # type: ignore[arg-type]
         return rights
 
-    assert {role.removeprefix("vermilion-") for role in users} == {"capture", "fingerprint", "classify", "replay"}
+    assert {role.removeprefix("vermilion-") for role in users} == {
+        "capture",
+        "fingerprint",
+        "classify",
+        "replay",
+    }
     for role in ("capture", "fingerprint", "classify"):
         assert granted(role) == set(of(role, "vermilion."))
     assert granted("replay") == {*of("capture", "vermilion."), Right("Read", "topic", "vermilion.classified")}
@@ -370,7 +374,9 @@ def test_secrets_are_files_and_never_in_what_is_rendered() -> None:
         "ssl.ca.location": "/etc/vermilion/authority/ca.crt",
     }
     assert found["VERMILION_KAFKA_SECRET_FILES"] == {"sasl.password": "/etc/vermilion/user/password"}
-    secrets = {each["name"]: each["secret"]["secretName"] for each in fingerprint["volumes"] if "secret" in each}
+    secrets = {
+        each["name"]: each["secret"]["secretName"] for each in fingerprint["volumes"] if "secret" in each
+    }
     assert secrets == {"user": "kafka-fingerprint", "authority": "kafka-authority"}
     assert [each["secret"]["secretName"] for each in classify["volumes"] if "secret" in each] == [
         "kafka-user",
@@ -428,7 +434,9 @@ def test_every_alert_can_be_changed_or_left_out() -> None:
 def test_the_readme_is_of_these_values() -> None:
     done = subprocess.run([sys.executable, ROOT / "tools/chart_readme.py", "--check"], check=False)
     assert done.returncode == 0, "make chart-readme"
-    assert not re.search(r"\|\s*\|$", (CHART / "README.md").read_text(), re.MULTILINE), "a value without a text"
+    assert not re.search(r"\|\s*\|$", (CHART / "README.md").read_text(), re.MULTILINE), (
+        "a value without a text"
+    )
 
 
 def test_versions_agree() -> None:

@@ -1,0 +1,263 @@
+"""What the chart renders runs: its commands, environment and files as processes, on a real Kafka."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import secured
+from cli.command import vermilion
+from confluent_kafka.admin import AdminClient
+from deploy.chart import CHART, NAMESPACE, RELEASE, ROOT, Object, of_kind, pods, rendered, tool
+from deploy.kubelet import Cluster, Pod
+from e2e.services import wait_for
+from fingerprint.hellos import RECORDING
+
+from vermilion.dev import kafka
+from vermilion_classify.store import default_path
+
+NAME = f"{RELEASE}-vermilion"
+PREFIX = "vermilion."
+
+pytestmark = pytest.mark.kafka
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    """Status and text; 0 while nobody listens."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return int(answer.status), str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError as error:
+        return 0, str(error)
+
+
+class Running:
+    """The pods of a release, by the names of what makes them."""
+
+    def __init__(self, cluster: Cluster, objects: list[Object]) -> None:
+        self.objects, self.cluster = objects, cluster
+        self.specs = dict(pods(objects))
+        self.ports: dict[str, int] = {}
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def pod(self, name: str, number: int = 0) -> Pod:
+        """Start the pod of that number of a StatefulSet, at a port of its own."""
+        port = self.ports.setdefault(f"{name}-{number}", free_port())
+        pod = Pod(self.cluster, f"{name}-{number}", self.specs[name], {"VERMILION_HTTP_PORT": str(port)})
+        return self._stack.enter_context(pod).start()
+
+    def job(self, part: str) -> str:
+        """Run the Job with ``part`` in its name to its end, as often as it may be tried; what it wrote."""
+        (job,) = [job for name, job in of_kind(self.objects, "Job").items() if part in name]
+        name = job["metadata"]["name"]
+        for _ in range(job["spec"]["backoffLimit"]):
+            with contextlib.suppress(AssertionError):
+                return Pod(self.cluster, name, self.specs[name]).run()
+        return Pod(self.cluster, name, self.specs[name]).run()
+
+    def wait_until_ready(self, *started: tuple[Pod, str]) -> None:
+        for pod, name in started:
+            port = self.ports[pod.name]
+            wait_for(lambda pod=pod, port=port: ready(pod, port), f"{pod.name} to be ready")  # type: ignore[misc]
+            assert probes(self.specs[name]["containers"][0], port) == {"/healthz": 200, "/readyz": 200}
+
+
+def ready(pod: Pod, port: int) -> bool:
+    assert pod.running, pod.log()
+    return get(port, "/readyz")[0] == 200
+
+
+def probes(container: Object, port: int) -> dict[str, int]:
+    """The status of each path that Kubernetes would ask."""
+    paths = {found["httpGet"]["path"] for name, found in container.items() if name.endswith("Probe")}
+    return {path: get(port, path)[0] for path in paths}
+
+
+def answers(bootstrap: str, count: int) -> list[dict[str, Any]]:
+    """So many records of ``classified``; fails where there are more."""
+    here = ("-b", bootstrap, "--topic-prefix", PREFIX, "--format", "json", "--from", "beginning")
+    found = vermilion("tail", "classified", *here, "--limit", str(count)).stdout.splitlines()
+    assert len(found) == count
+    assert len(vermilion("tail", "classified", *here, "--quiet-for", "2").stdout.splitlines()) == count
+    return [json.loads(line) for line in found]
+
+
+@pytest.fixture
+def kafka_home(tmp_path: Path) -> Path:
+    """Give what the image of the demo's Kafka has in /opt/kafka."""
+    home = tmp_path / "opt"
+    home.mkdir()
+    try:
+        (home / "libs").symlink_to(kafka.fetch())
+    except kafka.DevError as error:
+        pytest.fail(f"Apache Kafka cannot run here: {error}", pytrace=False)
+    (home / "log4j2.properties").symlink_to(ROOT / "deploy/kafka/log4j2.properties")
+    return home
+
+
+def test_the_demo_classifies_what_is_replayed(tmp_path: Path, kafka_home: Path) -> None:
+    port, internal, controller = free_port(), free_port(), free_port()
+    objects = rendered(CHART / "ci/demo-values.yaml", f"kafka.demo.port={port}")
+    configs: dict[str, dict[str, bytes]] = {"captures": {RECORDING.name: RECORDING.read_bytes()}}
+    for name, config in of_kind(objects, "ConfigMap").items():
+        configs[name] = {file: text.encode() for file, text in config["data"].items()}
+    here = {
+        f"{NAME}-kafka.{NAMESPACE}.svc": "127.0.0.1",
+        "9093": str(controller),
+        "9094": str(internal),
+        "/opt/kafka/start.sh": str(ROOT / "deploy/kafka/start.sh"),
+        "/usr/share/vermilion/vermilion.knowledge": str(default_path()),
+    }
+    cluster = Cluster(tmp_path / "pods", here, configs=configs, image={"KAFKA_HOME": str(kafka_home)})
+    expected = [json.loads(line) for line in vermilion("scan", "-a", "-e", RECORDING).stdout.splitlines()]
+    with Running(cluster, objects) as release:
+        broker = release.pod(f"{NAME}-kafka")
+        assert "created" in release.job("-topics-"), broker.log()
+        fingerprint, classify = release.pod(f"{NAME}-fingerprint"), release.pod(f"{NAME}-classify")
+        release.wait_until_ready((fingerprint, f"{NAME}-fingerprint"), (classify, f"{NAME}-classify"))
+        # A group's member of a name of its own keeps its partitions while it restarts.
+        admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"})
+        for pod, stage in ((fingerprint, "fingerprint"), (classify, "classify")):
+            group = admin.describe_consumer_groups([PREFIX + stage])[PREFIX + stage].result(30)
+            assert [member.group_instance_id for member in group.members] == [pod.name]
+        told = release.job("-replay-")
+        assert f"{len(expected)} of {len(expected)} answered (100 %)" in told
+        found = answers(f"127.0.0.1:{port}", len(expected))
+        assert sorted(each["event_start"] for each in found) == sorted(
+            each["event_start"] for each in expected
+        )
+        assert {each["analysis"]["process"] for each in found if each["type"] == "tls"} == {
+            each["analysis"]["process"] for each in expected if "analysis" in each
+        }
+        promised = {
+            f"{NAME}-{part}.{NAMESPACE}.svc:9464": f"127.0.0.1:{release.ports[f'{NAME}-{part}-0']}"
+            for part in ("fingerprint", "classify")
+        }
+        tested = Cluster(tmp_path / "tests", {**here, **promised})
+        assert Pod(tested, "test", release.specs[f"{NAME}-test"]).run().count(" ready") == 2
+        prometheus_reads(tmp_path, {pod.name: release.ports[pod.name] for pod in (fingerprint, classify)})
+        assert [fingerprint.stop(), classify.stop()] == [0, 0]
+
+
+def prometheus_reads(folder: Path, ports: dict[str, int]) -> None:
+    """A real Prometheus reads the services and our alerts. Left out where there is none."""
+    try:
+        program = tool("prometheus", "apt-get install prometheus")
+        promtool = tool("promtool", "apt-get install prometheus")
+    except pytest.skip.Exception:
+        return
+    for port in ports.values():
+        done = subprocess.run(
+            [promtool, "check", "metrics"], input=get(port, "/metrics")[1], capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode in (0, 3), done.stderr  # 3: matters of taste
+    settings = {
+        "global": {"scrape_interval": "500ms", "scrape_timeout": "400ms", "evaluation_interval": "500ms"},
+        "rule_files": [str((ROOT / "deploy/prometheus/alerts.yaml").resolve())],
+        "scrape_configs": [
+            {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+            for name, port in ports.items()
+        ],
+    }
+    file, port = folder / "prometheus.json", free_port()
+    file.write_text(json.dumps(settings))
+    command = [program, f"--config.file={file}", f"--storage.tsdb.path={folder / 'tsdb'}"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
+        )
+
+    def read() -> bool:
+        assert process.poll() is None, (folder / "prometheus.log").read_text()
+        status, text = get(port, "/api/v1/query?query=vermilion_build_info")
+        if status != 200:
+            return False
+        stages = {each["metric"]["stage"] for each in json.loads(text)["data"]["result"]}
+        rules = json.loads(get(port, "/api/v1/rules")[1])["data"]["groups"]
+        health = {rule["health"] for group in rules for rule in group["rules"]}
+        return stages == {"fingerprint", "classify"} and health == {"ok"}
+
+    try:
+        wait_for(read, "Prometheus to have read both services and evaluated every alert")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture
+def scram(tmp_path: Path, kafka_ports: Any) -> Iterator[tuple[str, secured.Certificates]]:
+    """Give a Kafka that takes our roles by SCRAM over TLS, each with its rights alone."""
+    certificates = secured.Certificates(tmp_path)
+    users = secured.users(certificates)
+    try:
+        with kafka.Cluster(
+            tmp_path / "kafka", port=kafka_ports(1), settings=secured.settings(certificates), users=users
+        ) as cluster:
+            admin = AdminClient({"bootstrap.servers": cluster.bootstrap, **users.client})
+            for role in ("capture", "fingerprint", "classify", "tail"):
+                secured.grant(admin, secured.bindings(role, PREFIX))
+            yield cluster.bootstrap, certificates
+    except kafka.DevError as error:
+        pytest.fail(f"Apache Kafka cannot run here: {error}", pytrace=False)
+
+
+def test_users_and_authorities_reach_the_services_and_a_replica_that_restarts_loses_nothing(
+    tmp_path: Path, scram: tuple[str, secured.Certificates], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bootstrap, certificates = scram
+    roles = ("capture", "fingerprint", "classify", "admin")
+    users = {role: {"username": role, "secret": f"kafka-{role}"} for role in roles}
+    objects = rendered(
+        CHART / "ci/scram-values.yaml",
+        f"kafka.bootstrapServers={json.dumps(bootstrap)}",
+        f"kafka.auth.users={json.dumps(users)}",
+        'registry.existingSecret=""',
+        "topics.replication=1",
+        "topics.partitions=4",
+        'capture={"enabled": true, "groups": [{"name": "all", "interface": "eth0"}]}',
+    )
+    secrets = {f"kafka-{role}": {"password": secured.password(role).encode()} for role in roles}
+    secrets["kafka-authority"] = {"ca.crt": certificates.authority.read_bytes()}
+    here = {"/usr/share/vermilion/vermilion.knowledge": str(default_path())}
+    cluster = Cluster(tmp_path / "pods", here, secrets=secrets)
+    expected = len(vermilion("scan", "-e", RECORDING).stdout.splitlines())
+    with Running(cluster, objects) as release:
+        assert "created" in release.job("-topics")
+        started = [
+            (release.pod(name, number), name)
+            for name, number in ((f"{NAME}-fingerprint", 0), (f"{NAME}-classify", 0), (f"{NAME}-classify", 1))
+        ]
+        release.wait_until_ready(*started)
+        # The interface is not there: the sensor's environment and files, with a recording.
+        spec = release.specs[f"{NAME}-capture-all"]
+        spec["containers"][0]["command"] = ["vermilion", "capture", "-r", str(RECORDING)]
+        for number, (pod, name) in enumerate(started[:2]):
+            Pod(cluster, f"capture-{number}", spec).run()
+            assert pod.stop() == 0
+            release.wait_until_ready((release.pod(name), name))
+        Pod(cluster, "capture-last", spec).run()
+        reader = secured.client(certificates, "tail")
+        monkeypatch.setenv("VERMILION_KAFKA", json.dumps(reader))
+        found = answers(bootstrap, 3 * expected)
+        assert len({each["event_id"] for each in found}) == 3 * expected
