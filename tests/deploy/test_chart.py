@@ -30,6 +30,7 @@ from deploy.chart import (
 from test_docs import options_of
 
 from vermilion_pipeline.rights import ROLES, Right, of
+from vermilion_pipeline.settings import Settings, load
 from vermilion_pipeline.topics import TOPICS
 
 CUSTOM = ("keda.sh/", "monitoring.coreos.com/", "kafka.strimzi.io/")
@@ -157,7 +158,7 @@ def test_what_does_not_go_together_is_told_in_a_sentence(settings: tuple[str, ..
         'registry.url="http://user:password@registry"',
         "topics.partitions=0",
         'capture.groups=[{"name": "all"}]',
-        'capture.groups=[{"name": "all", "interface": "eth0", "privileged": true}]',
+        'capture.groups=[{"name": "all", "interfaces": ["eth0"], "privileged": true}]',
         'replay.files=["/etc/passwd"]',
         'replay.files=["--verify"]',
         'podDisruptionBudget.maxUnavailable="0%"',
@@ -243,6 +244,8 @@ def test_commands_exist_with_their_options(values: Path) -> None:
     for _, spec in pods(rendered(values)):
         for container in containers(spec):
             words = [*container["command"], *container.get("args", [])]
+            if words[0] == "vermilion-capture":
+                words = ["vermilion", "capture", *words[1:]]
             if words[0] == "vermilion":
                 lines.append(words)
             elif words[0] == "sh" and (inner := re.search(r"vermilion [a-z ]+[a-z]", words[2])):
@@ -416,9 +419,9 @@ def test_a_replay_runs_again_only_when_it_is_another_one() -> None:
         (name,) = [name for name in of_kind(rendered(DEMO, *settings), "Job") if "replay" in name]
         return name
 
-    assert job() == job("classify.replicas=2")
+    assert job() == job("classify.replicas=2") == job('image.tag="2"')
     assert job() != job("replay.loop=2")
-    assert job() != job('image.tag="2"')
+    assert job() != job('kafka.topicPrefix="other."')
 
 
 def test_every_alert_can_be_changed_or_left_out() -> None:
@@ -445,3 +448,50 @@ def test_versions_agree() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     project = tomllib.loads((ROOT / "cli/pyproject.toml").read_text())
     assert chart["appVersion"] == project["project"]["version"]
+
+
+@each_example
+def test_every_variable_is_a_setting(values: Path) -> None:
+    known = {f"VERMILION_{name.upper()}" for name in Settings.model_fields} | {"HOME"}
+    for name, spec in pods(rendered(values)):
+        for container in containers(spec):
+            given = [variable["name"] for variable in container.get("env", [])]
+            assert set(given) <= known, name
+            assert len(given) == len(set(given)), name
+
+
+def test_a_groups_settings_are_read_as_they_are_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = dict(pods(rendered(CAPTURE)))[f"{NAME}-capture-core"]
+    for variable in spec["containers"][0]["env"]:
+        if "value" in variable:
+            monkeypatch.setenv(variable["name"], variable["value"])
+    found = load()
+    assert found.interface == ["tap0", "tap1"]
+    assert (found.bpf, found.workers, found.ring_mib, found.promiscuous) == ("not port 9092", 2, 128, False)
+    assert (found.exclude_port, found.exclude_network) == ([9092], ["192.0.2.0/24"])
+    assert (found.depth, found.http_port) == (16384, 9465)
+
+
+@each_example
+def test_everything_is_denied_but_what_each_component_needs(values: Path) -> None:
+    objects = rendered(values)
+    policies = [found["spec"] for found in of_kind(objects, "NetworkPolicy").values()]
+    whole = {"app.kubernetes.io/name": "vermilion", "app.kubernetes.io/instance": RELEASE}
+    assert {"podSelector": {"matchLabels": whole}, "policyTypes": ["Ingress", "Egress"]} in policies
+
+    def allowed(component: str, direction: str) -> set[int]:
+        ports = set()
+        for policy in policies:
+            (chosen,) = policy["podSelector"].get("matchExpressions", [{"values": []}])
+            labels = policy["podSelector"]["matchLabels"]
+            if component in chosen["values"] or labels.get("app.kubernetes.io/component") == component:
+                ports |= {port["port"] for rule in policy.get(direction, []) for port in rule["ports"]}
+        return ports
+
+    demo = "demo" in values.stem
+    for component in ("fingerprint", "classify"):
+        assert allowed(component, "ingress") == {9464}
+        assert {53} < allowed(component, "egress") <= {53, 443, 9092, 9093, 9094}
+    assert allowed("knowledge", "egress") == allowed("knowledge", "ingress") == set()
+    assert allowed("kafka", "ingress") == ({9092} if demo else set())
+    assert 9464 in allowed("test", "egress")

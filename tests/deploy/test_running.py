@@ -235,7 +235,7 @@ def test_users_and_authorities_reach_the_services_and_a_replica_that_restarts_lo
         'registry.existingSecret=""',
         "topics.replication=1",
         "topics.partitions=4",
-        'capture={"enabled": true, "groups": [{"name": "all", "interface": "eth0"}]}',
+        'capture={"enabled": true, "groups": [{"name": "all", "interfaces": ["eth0"]}]}',
     )
     secrets = {f"kafka-{role}": {"password": secured.password(role).encode()} for role in roles}
     secrets["kafka-authority"] = {"ca.crt": certificates.authority.read_bytes()}

@@ -20,7 +20,7 @@
 {{- fail "\n\nstrimzi.users=true needs kafka.auth.type: sasl (for SCRAM-SHA-512) or certificate.\n" -}}
 {{- end -}}
 {{- if and $values.capture.enabled (not $values.capture.groups) -}}
-{{- fail "\n\ncapture.enabled=true needs capture.groups: a name and an interface for each group of nodes.\n" -}}
+{{- fail "\n\ncapture.enabled=true needs capture.groups: a name and interfaces for each group of nodes.\n" -}}
 {{- end -}}
 {{- if and $values.replay.enabled (not $values.replay.existingClaim) (not $values.replay.configMap) -}}
 {{- fail "\n\nreplay.enabled=true needs captures: set replay.existingClaim or replay.configMap.\n" -}}
