@@ -8,6 +8,11 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BROKER ?= embedded
+ENGINE ?= docker
+BASE_IMAGE ?= debian:bookworm-slim
+BUILD_OPTIONS ?=
+REGISTRY ?=
+TAG ?= 0.1.0
 BIN := .venv/bin
 export UV_CACHE_DIR := $(CURDIR)/.cache/uv
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
@@ -23,7 +28,7 @@ COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 
 	$(foreach name,build pipeline capture fingerprint classify,--no-emit-package vermilion-$(name)) --no-emit-package vermilion
 SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/buildtools/src/*/*.py)
 
-.PHONY: help setup build demo test lint kafka registry tools chart-readme fuzz bench chaos soak scaling pins clean
+.PHONY: help setup build demo test lint kafka registry tools chart-readme fuzz bench chaos soak scaling images pins clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,7 +115,7 @@ test: setup kafka registry lint ## every check and test, real Apache Kafka inclu
 fuzz: build .cache/fuzz-installed ## fuzz every parser for FUZZ_SECONDS (60) each, under sanitizers
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
-chaos: setup kafka ## rounds of faults on a three-node Kafka, and what they lost (VERMILION_CHAOS_ROUNDS, _SEED)
+chaos: setup kafka registry ## rounds of faults on a three-node Kafka, and what they lost (VERMILION_CHAOS_ROUNDS, _SEED)
 	PYTHONPATH=tests $(BIN)/python -m chaos
 
 soak: setup kafka ## half an hour of traffic (VERMILION_SOAK_MINUTES): does memory grow?
@@ -126,6 +131,11 @@ scaling: setup kafka ## what 2 and 4 replicas of classify do, each on a quarter 
 bench: setup .cache/bench-installed ## what an answer costs, beside pmercury in one run
 	$(BIN)/python benchmarks/inference.py
 
+images: setup kafka ## container images (ENGINE=docker|podman, BASE_IMAGE, BUILD_OPTIONS, REGISTRY, TAG)
+	@build() { $(ENGINE) build $(BUILD_OPTIONS) --build-arg BASE_IMAGE=$(BASE_IMAGE) -t $(REGISTRY)vermilion-$$1:$(TAG) -f $$2/Dockerfile .; }; \
+	for name in capture fingerprint classify; do build $$name services/$$name; done; \
+	build cli cli; build knowledge deploy/knowledge; build kafka deploy/kafka
+
 pins: .cache/uv-installed ## resolve the pins in requirements/ anew
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
@@ -133,7 +143,7 @@ pins: .cache/uv-installed ## resolve the pins in requirements/ anew
 	$(COMPILE) --no-deps requirements/bench.in -o requirements/bench.txt
 	$(COMPILE) cli/pyproject.toml --extra kafka requirements/build.in requirements/dev.in requirements/uv.in -o requirements/all.txt
 	$(COMPILE) libs/pipeline/pyproject.toml --extra kafka -c requirements/all.txt -o requirements/pipeline.txt
-	$(foreach name,capture fingerprint classify,$(COMPILE) services/$(name)/pyproject.toml --extra service -c requirements/all.txt -o requirements/$(name).txt;)
+	$(foreach name,capture fingerprint classify,$(COMPILE) services/$(name)/pyproject.toml --extra service requirements/command.in -c requirements/all.txt -o requirements/$(name).txt;)
 	$(COMPILE) cli/pyproject.toml --extra kafka -c requirements/all.txt -o requirements/cli.txt
 
 clean: ## remove all that setup and build made

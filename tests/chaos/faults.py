@@ -16,6 +16,8 @@ from chaos.world import PARTITIONS, SMALL_DISK, World
 from vermilion_pipeline.ports import BrokerError
 from vermilion_pipeline.topics import FINGERPRINTS, PAYLOADS
 
+_REGISTRY_GONE = "schema registry http"
+"""What a service logs while it waits for the registry."""
 _NOT_COMMITTED = "batch not committed"
 """What a service logs when it goes back to what is committed."""
 _LEDGERS: Final = ("__transaction_state", "__consumer_offsets")
@@ -219,6 +221,32 @@ def _poison(world: World, draw: random.Random) -> str:
     )
 
 
+def _registry_gone(world: World, draw: random.Random) -> str:
+    """It is gone when a service starts anew, and so knows no schema's id: that one waits for it."""
+    victim = _victim(world, draw, draw.choice(STAGES))
+    pid, before = world.registry.pid, set(world.fleet.started)
+    world.registry.kill()
+    try:
+        if world.registry.pid is not None:
+            raise NotHit(f"the registry still runs, as {world.registry.pid}")
+        victim.signal(signal.SIGKILL)
+        victim.process.wait(10)
+
+        def waiting() -> list[Replica]:
+            new = [one for started, one in list(world.fleet.started.items()) if started not in before]
+            return [one for one in new if one.log_lines(_REGISTRY_GONE)]
+
+        until(lambda: bool(waiting()), f"a new {victim.stage} to wait for the registry")
+        held = waiting()[0]
+        time.sleep(draw.uniform(0, 5))
+    finally:
+        world.registry.start()
+    until(held.ready, f"{held.stage}-{held.number} to go on")
+    return (
+        f"process {pid} killed, back as {world.registry.pid}; {held.stage}-{held.number} waited and went on"
+    )
+
+
 def _answers(world: World) -> bool:
     try:
         world.broker.topics()
@@ -312,6 +340,7 @@ FAULTS: Final = (
     Fault("zombie wakes", Lane.SERVICES, _zombie),
     Fault("network cut", Lane.SERVICES, _cut),
     Fault("poison records", Lane.SERVICES, _poison, cheap=True),
+    Fault("registry gone", Lane.SERVICES, _registry_gone),
     Fault("broker killed", Lane.BROKERS, _broker_killed),
     Fault("all brokers restarted", Lane.BROKERS, _all_restarted),
     Fault("leader moved", Lane.BROKERS, _leader_moved, cheap=True),

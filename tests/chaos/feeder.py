@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,21 +18,32 @@ SMALL: Final = tuple(sorted((ROOT / "tests/data").glob("*.pcap")))
 _TOLD = ": run "
 """In the line that ``capture`` writes when a file is published."""
 _RUN = re.compile(r"^(.+): run (\w+): ", re.MULTILINE)
-_REFUSED = "no Kafka broker answers"
-"""What it says when it comes while all brokers are down: it has published nothing, and lost nothing."""
+_REFUSED = ("no Kafka broker answers", "schema registry http")
+"""What it says when it comes while all brokers, or the registry, are down: it publishes nothing then."""
 
 
 class Capture:
     """One ``vermilion capture``, which publishes files one after the other."""
 
-    def __init__(self, files: Sequence[Path | str], bootstrap: str, prefix: str, log: Path) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path | str],
+        bootstrap: str,
+        prefix: str,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start; relative names are looked for beside ``log``."""
         self.log = log
         command = [str(Path(sys.executable).with_name("vermilion")), "capture", "-b", bootstrap]
         command += ["--topic-prefix", prefix, "--sensor", "chaos", *map(str, files)]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                command, stdout=out, stderr=out, env={**os.environ, **ENVIRONMENT}, cwd=log.parent
+                command,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, **ENVIRONMENT, **(environment or {})},
+                cwd=log.parent,
             )
 
     def published(self) -> int:
@@ -47,13 +58,21 @@ class Feeder:
     the file of each.
     """
 
-    def __init__(self, folder: Path, bootstrap: str, prefix: str, draw: random.Random, pause: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bootstrap: str,
+        prefix: str,
+        draw: random.Random,
+        pause: float,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """``pause``: mean seconds between two captures."""
         self.runs = 0
         self.acknowledged: dict[str, Path] = {}
         self.trouble: list[str] = []
         self._folder, self._bootstrap, self._prefix = folder, bootstrap, prefix
-        self._draw, self._pause = draw, pause
+        self._draw, self._pause, self._environment = draw, pause, environment
         self._count = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feeder", daemon=True)
@@ -66,8 +85,10 @@ class Feeder:
         """Publish ``files`` and wait."""
         capture = self.capture(files)
         code = capture.process.wait()
-        if code and _REFUSED not in capture.log.read_text():
-            self.trouble.append(f"capture ended with {code}: {capture.log.read_text()[-300:]}")
+        log = capture.log.read_text()
+        refused = not capture.published() and any(words in log for words in _REFUSED)
+        if code and not refused:
+            self.trouble.append(f"capture ended with {code}: {log[-300:]}")
         self.runs += capture.published()
         if code == 0:
             self.acknowledged |= {run: Path(name) for name, run in _RUN.findall(capture.log.read_text())}
@@ -76,7 +97,7 @@ class Feeder:
         """Begin to publish ``files``."""
         self._count += 1
         log = self._folder / f"capture.{threading.current_thread().name}.{self._count}.log"
-        return Capture(files, self._bootstrap, self._prefix, log)
+        return Capture(files, self._bootstrap, self._prefix, log, self._environment)
 
     def kill_one(self, draw: random.Random) -> str:
         """Kill a capture while it publishes; what was seen. Raises NotHit."""

@@ -1,6 +1,6 @@
 """``make soak``: does a service's memory grow? Traffic for half an hour (VERMILION_SOAK_MINUTES).
 
-One capture process publishes the recordings over and over, each pass a run of its own; it is stopped for
+One capture process publishes all recordings over and over, each pass a run of its own; it is stopped for
 a moment whenever it is ahead of a steady rate, a little above a million flows in half an hour. Resident
 memory is sampled each second and compared between the first third and the end, each as the median of a
 minute.
@@ -9,6 +9,7 @@ minute.
 import os
 import signal
 import statistics
+import struct
 import sys
 import tempfile
 import time
@@ -23,6 +24,8 @@ from conftest import find_ports
 
 from vermilion import scan
 from vermilion.dev.kafka import Cluster
+from vermilion_capture.capturefile import CaptureFile
+from vermilion_capture.frame import MAX_CAPTURED
 from vermilion_pipeline.kafka import KafkaBroker
 from vermilion_pipeline.topics import TOPICS
 
@@ -32,6 +35,9 @@ _PARTITIONS = 12
 _AHEAD = 1.1
 """Times FLOWS_A_MINUTE that are published."""
 _TICK_SECONDS = 0.1
+_PASSES = 30_000
+"""More than there is time for; a command line could have ten times as many."""
+_ETHERNET = 1
 _ENVIRONMENT = {"VERMILION_BATCH_RECORDS": "2000"}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -83,11 +89,11 @@ def _soak(fleet: Fleet, folder: Path, seconds: float) -> int:
         fleet.scale(stage, 1)
     replicas = {stage: fleet.of(stage)[0] for stage in STAGES}
     until(lambda: all(one.ready() for one in replicas.values()), "both services to be ready")
-    files = _links(folder)
-    capture = Capture(files, fleet.bootstrap, fleet.prefix, folder / "capture.log")
+    flows = _recordings(folder / "0")
+    capture = Capture(["0"] * _PASSES, fleet.bootstrap, fleet.prefix, folder / "capture.log")
     memory = {stage: Memory(one.pid) for stage, one in replicas.items()}
     memory["capture"] = Memory(capture.process.pid)
-    pace = _Pace(capture)
+    pace = _Pace(capture, flows)
     began = sampled = time.monotonic()
     while (now := time.monotonic() - began) < seconds:
         if capture.process.poll() is not None:
@@ -100,30 +106,29 @@ def _soak(fleet: Fleet, folder: Path, seconds: float) -> int:
         time.sleep(_TICK_SECONDS)
     pace.close()
     capture.process.send_signal(signal.SIGCONT)
-    capture.process.send_signal(signal.SIGINT)
+    capture.process.send_signal(signal.SIGTERM)
     capture.process.wait(60)
-    flows = replicas["fingerprint"].metric("events_total", 'type="tcp"') or 0
+    told = replicas["fingerprint"].metric("events_total", 'type="tcp"') or 0
     events = _settled(replicas["fingerprint"].metric, replicas["classify"].metric)
-    return _report(memory, seconds, flows, events, fleet.ends)
+    return _report(memory, seconds, told, events, fleet.ends)
 
 
 class _Pace:
-    """Stops the capture while it has published more than its rate, by the files that it tells of."""
+    """Stops the capture while it has published more than its rate, by the passes that it tells of."""
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, flows: int) -> None:
+        """``flows``: in one pass."""
         self._capture = capture
         self._told = capture.log.open("rb")
-        self._files = 0
+        self._passes = 0
         self._stopped = False
-        files = (*RECORDINGS, *SMALL)
-        flows = sum(1 for path in files for _ in scan(path, types={"tcp"}))
-        self._a_second = _AHEAD * FLOWS_A_MINUTE / 60 / flows * len(files)
-        """Files to publish each second."""
+        self._a_second = _AHEAD * FLOWS_A_MINUTE / 60 / flows
+        """Passes to publish each second."""
 
     def keep(self, now: float) -> None:
         """Look, ``now`` seconds after the beginning."""
-        self._files += self._told.read().count(b"\n")
-        ahead = self._files > now * self._a_second
+        self._passes += self._told.read().count(b"\n")
+        ahead = self._passes > now * self._a_second
         if ahead != self._stopped:
             self._stopped = ahead
             self._capture.process.send_signal(signal.SIGSTOP if ahead else signal.SIGCONT)
@@ -145,13 +150,19 @@ def _settled(fingerprint: object, classify: object) -> tuple[float, float]:
     return fingerprint("records_produced_total"), classify("records_produced_total")
 
 
-def _links(folder: Path) -> list[str]:
-    """More passes than there is time for, by short names: a command line has a limit."""
-    names = []
-    for number, path in enumerate((*RECORDINGS, *SMALL)):
-        (folder / f"{number}").symlink_to(path)
-        names.append(f"{number}")
-    return names * 6_000
+def _recordings(path: Path) -> int:
+    """Write the Ethernet frames of all recordings into one capture at ``path``: how many flows it has.
+
+    One, as each file's end is waited for: small ones would be a test of how soon the broker answers.
+    """
+    found = [frame for each in (*RECORDINGS, *SMALL) for frame in CaptureFile(each)]
+    frames = sorted((frame for frame in found if frame.link_type == _ETHERNET), key=lambda frame: frame.time)
+    with path.open("wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, MAX_CAPTURED, _ETHERNET))
+        for frame in frames:
+            times = divmod(frame.time, 1_000_000)
+            file.write(struct.pack("<IIII", *times, len(frame.data), frame.wire_length) + frame.data)
+    return sum(1 for _ in scan(path, types={"tcp"}))
 
 
 def _report(

@@ -1,4 +1,4 @@
-"""What a round plays on: a three-node Apache Kafka, a network that can be cut, the services, the traffic."""
+"""What a round plays on: a three-node Apache Kafka, a schema registry, a network that can be cut, traffic."""
 
 import contextlib
 import random
@@ -16,14 +16,17 @@ from chaos.feeder import Feeder
 from chaos.fleet import STAGES, Fleet, NotHit, until
 from chaos.proxy import Network, listeners
 from confluent_kafka.admin import AdminClient
+from conftest import find_ports
 
 from vermilion import scan
 from vermilion.dev.kafka import Cluster, Node
+from vermilion.dev.registry import Registry
 from vermilion_classify.knowledge import Knowledge
 from vermilion_classify.store import load
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.kafka import KafkaBroker
 from vermilion_pipeline.ports import Message, Partition
+from vermilion_pipeline.registry import SchemaRegistry
 from vermilion_pipeline.topics import CLASSIFIED, DEADLETTER, FINGERPRINTS, PAYLOADS, TOPICS, Topic
 
 PARTITIONS = 12
@@ -47,8 +50,6 @@ class World:
     pause: float = 3.0
     replicas: int = 2
     prefix: str = field(default_factory=lambda: f"chaos-{uuid.uuid4().hex[:8]}.")
-    codec: Codec = field(default_factory=Codec)
-    """What the verifier decodes with."""
     odd_runs: list[str] = field(default_factory=list)
     """Runs that Kafka has taken wholly, of which ``payloads`` gives other than what ``scan`` tells."""
     disk: Path | None = None
@@ -62,12 +63,18 @@ class World:
             stack.enter_context(self.cluster)
             self.network = Network([node.port for node in self.cluster.nodes])
             stack.callback(self.network.close)
+            self.registry = stack.enter_context(Registry(self.folder / "registry", port=find_ports(1)))
+            # What the verifier decodes with.
+            self.codec = Codec(SchemaRegistry(self.registry.url), self.prefix)
+            environment = {"VERMILION_REGISTRY_URL": self.registry.url}
             self.broker = KafkaBroker({"bootstrap.servers": self.cluster.bootstrap})
             self.broker.create([topic.full_name(self.prefix) for topic in TOPICS], PARTITIONS, None)
-            self.fleet = Fleet(self.folder, self.network.bootstrap, self.prefix)
+            self.fleet = Fleet(self.folder, self.network.bootstrap, self.prefix, environment)
             stack.callback(self.fleet.kill)
             draw = random.Random(f"feeder {self.seed}")
-            self.feeder = Feeder(self.folder, self.network.bootstrap, self.prefix, draw, self.pause)
+            self.feeder = Feeder(
+                self.folder, self.network.bootstrap, self.prefix, draw, self.pause, environment
+            )
             stack.callback(self.feeder.stop)
             for stage in STAGES:
                 self.fleet.scale(stage, self.replicas)

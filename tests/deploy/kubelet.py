@@ -28,8 +28,6 @@ class Cluster:
     stands_for: Mapping[str, str]
     secrets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     configs: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
-    image: Mapping[str, str] = field(default_factory=dict)
-    """Environment of every image."""
 
 
 class Pod:
@@ -140,7 +138,7 @@ class Pod:
     def _started(self, container: Object) -> subprocess.Popen[bytes]:
         words = [self.text(word) for word in [*container["command"], *container.get("args", [])]]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        variables = {"PATH": path, **self._cluster.image, **self._environment(container)}
+        variables = {"PATH": path, **self._environment(container)}
         # As a container is: of this process's environment nothing is left.
         words[0] = shutil.which(words[0], path=path) or words[0]
         with (self._folder / f"{container['name']}.log").open("wb") as log:

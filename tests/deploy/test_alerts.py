@@ -14,7 +14,7 @@ from vermilion_capture.metrics import CaptureMetrics
 from vermilion_pipeline.metrics import Metrics
 
 ALERTS = ROOT / "deploy/prometheus/alerts.yaml"
-DASHBOARDS = sorted((ROOT / "deploy/grafana").glob("*.json"))
+DASHBOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
 UNIT_TESTS = Path(__file__).parent / "alerts_test.yaml"
 SERIES = re.compile(r"\bvermilion_\w+")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import socket
 import subprocess
 import urllib.error
@@ -106,12 +107,13 @@ def answers(bootstrap: str, count: int) -> list[dict[str, Any]]:
 def kafka_home(tmp_path: Path) -> Path:
     """Give what the image of the demo's Kafka has in /opt/kafka."""
     home = tmp_path / "opt"
-    home.mkdir()
+    (home / "versions/one").mkdir(parents=True)
     try:
-        (home / "libs").symlink_to(kafka.fetch())
+        (home / "versions/one/libs").symlink_to(kafka.fetch())
     except kafka.DevError as error:
         pytest.fail(f"Apache Kafka cannot run here: {error}", pytrace=False)
-    (home / "log4j2.properties").symlink_to(ROOT / "deploy/kafka/log4j2.properties")
+    for name in ("start.sh", "log4j2.properties"):
+        shutil.copy(ROOT / "deploy/kafka" / name, home)
     return home
 
 
@@ -125,10 +127,10 @@ def test_the_demo_classifies_what_is_replayed(tmp_path: Path, kafka_home: Path) 
         f"{NAME}-kafka.{NAMESPACE}.svc": "127.0.0.1",
         "9093": str(controller),
         "9094": str(internal),
-        "/opt/kafka/start.sh": str(ROOT / "deploy/kafka/start.sh"),
+        "/opt/kafka/start.sh": str(kafka_home / "start.sh"),
         "/usr/share/vermilion/vermilion.knowledge": str(default_path()),
     }
-    cluster = Cluster(tmp_path / "pods", here, configs=configs, image={"KAFKA_HOME": str(kafka_home)})
+    cluster = Cluster(tmp_path / "pods", here, configs=configs)
     expected = [json.loads(line) for line in vermilion("scan", "-a", "-e", RECORDING).stdout.splitlines()]
     with Running(cluster, objects) as release:
         broker = release.pod(f"{NAME}-kafka")
@@ -174,7 +176,7 @@ def prometheus_reads(folder: Path, ports: dict[str, int]) -> None:
         assert done.returncode in (0, 3), done.stderr  # 3: matters of taste
     settings = {
         "global": {"scrape_interval": "500ms", "scrape_timeout": "400ms", "evaluation_interval": "500ms"},
-        "rule_files": [str((ROOT / "deploy/prometheus/alerts.yaml").resolve())],
+        "rule_files": [str(ROOT / "deploy/prometheus/alerts.yaml")],
         "scrape_configs": [
             {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
             for name, port in ports.items()

@@ -4,8 +4,24 @@ The library: parsers and ``scan``, without Kafka, scapy or a command line. ``TLS
 bytes of a TCP stream, ``scan`` a capture file.
 """
 
-from vermilion.library import TLS
-from vermilion.scanner import scan
-from vermilion_fingerprint.cursor import Malformed, NeedMore
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vermilion.library import TLS
+    from vermilion.scanner import scan
+    from vermilion_fingerprint.cursor import Malformed, NeedMore
 
 __all__ = ["TLS", "Malformed", "NeedMore", "scan"]
+
+
+def __getattr__(name: str) -> object:
+    """The library's names, when they are asked for: an image of one service has not what they need."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vermilion import library, scanner
+    from vermilion_fingerprint import cursor
+
+    homes = {"TLS": library, "scan": scanner, "Malformed": cursor, "NeedMore": cursor}
+    found: object = getattr(homes[name], name)
+    globals()[name] = found
+    return found

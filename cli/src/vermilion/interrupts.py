@@ -17,11 +17,24 @@ def enough() -> NoReturn:
 
 
 @contextmanager
-def interrupts(stop: Callable[[], None]) -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM call ``stop``, which may raise KeyboardInterrupt."""
-    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+def interrupts(stop: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM call ``stop``, which may raise KeyboardInterrupt.
+
+    Where it did not, as what it stops was at its end anyway, KeyboardInterrupt is raised on leaving: whoever
+    does more than one thing must not go on with the next.
+    """
+    asked = False
+
+    def handler(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        stop()
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)
+    if asked:
+        raise KeyboardInterrupt

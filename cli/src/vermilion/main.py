@@ -8,8 +8,8 @@ import typer
 
 from vermilion import commands
 from vermilion.dev.commands import app as dev
-from vermilion.errors import TOLD
 from vermilion_pipeline import logs
+from vermilion_pipeline.errors import VermilionError
 
 app = typer.Typer(
     name="vermilion",
@@ -29,8 +29,14 @@ def main() -> None:
     logging.getLogger("vermilion_pipeline.kafka.librdkafka").setLevel(logging.CRITICAL)
     try:
         app()
-    except TOLD as error:
+    except VermilionError as error:
         sys.stderr.write(f"vermilion: error: {error}\n")
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        # An image of one service has that one's package only.
+        if error.name is None or not error.name.startswith("vermilion_"):
+            raise
+        sys.stderr.write(f"vermilion: error: this needs {error.name}, which is not installed here\n")
         sys.exit(1)
     except BrokenPipeError:
         # Whoever read our output has enough (`| head`). Python would complain once more at exit.

@@ -1,8 +1,10 @@
 """The sub-commands: a module each, which imports what it needs only when it runs."""
 
+from importlib.util import find_spec
+
 import typer
 
-from vermilion.commands import db, demo, doctor, replay, scan, services, tail, topics
+from vermilion.commands import demo, doctor, replay, scan, services, tail, topics
 
 
 def register(app: typer.Typer) -> None:
@@ -14,6 +16,9 @@ def register(app: typer.Typer) -> None:
     app.command()(tail.tail)
     app.command()(replay.replay)
     app.add_typer(topics.app, name="topics")
-    app.add_typer(db.app, name="db")
+    if find_spec("vermilion_classify"):  # which an image of another service has not
+        from vermilion.commands import db
+
+        app.add_typer(db.app, name="db")
     app.command()(doctor.doctor)
     app.command()(demo.demo)

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from vermilion.commands.options import Kafka, Prefix, Servers, settings
-from vermilion.errors import TOLD, CommandFailed
+from vermilion.errors import CommandFailed
+from vermilion_pipeline.errors import VermilionError
 from vermilion_pipeline.ports import AccessDenied, Broker
 from vermilion_pipeline.rights import ROLES, of
 from vermilion_pipeline.settings import Settings, masked
@@ -41,7 +42,7 @@ def doctor(
     for check in _checks(config, [role.value] if role else list(ROLES)):
         try:
             console.print(f"[green]ok  [/]  {check.name}: {escape(check.look())}")
-        except TOLD as error:
+        except VermilionError as error:
             ill += 1
             console.print(f"[red]ill [/]  {check.name}: {escape(str(error))}")
     if ill:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
+from vermilion_pipeline.errors import VermilionError
+
 MAVEN_SECONDS = 900
 JAVA_AT_LEAST = 17
 # Small, because it shares a developer's machine.
@@ -27,7 +29,7 @@ SMALL_JAVA = (
 )
 
 
-class DevError(Exception):
+class DevError(VermilionError):
     """What a developer's machine lacks or refuses, told with what to do about it."""
 
 

@@ -15,13 +15,14 @@ from typing import Any, Protocol
 from fastavro import schemaless_reader, schemaless_writer
 
 from vermilion_pipeline import schemas
+from vermilion_pipeline.errors import VermilionError
 from vermilion_pipeline.topics import TOPICS, Topic
 
 _SINGLE_OBJECT = b"\xc3\x01"
 _CONFLUENT = b"\x00"
 
 
-class DecodeError(Exception):
+class DecodeError(VermilionError):
     """A record's value that cannot be decoded; says what was found and at which offset of it."""
 
 

@@ -6,6 +6,7 @@ The vocabulary is Kafka's. ``tests/conformance`` is the definition in detail: bo
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from vermilion_pipeline.errors import VermilionError
 from vermilion_pipeline.rights import Right
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -36,7 +37,7 @@ class Committed(NamedTuple):
     metadata: str = ""
 
 
-class BrokerError(Exception):
+class BrokerError(VermilionError):
     """The broker refused or failed; the message says what, and what to do."""
 
 

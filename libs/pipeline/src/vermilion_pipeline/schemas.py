@@ -9,8 +9,10 @@ from typing import Any
 import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 
+from vermilion_pipeline.errors import VermilionError
 
-class SchemaError(Exception):
+
+class SchemaError(VermilionError):
     """A schema that is missing or is none; says the file and the reason."""
 
 

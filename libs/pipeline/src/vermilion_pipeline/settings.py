@@ -13,11 +13,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from vermilion_pipeline.errors import VermilionError
+
 CONFIG_FILE = "vermilion.toml"
 _SECRET_WORDS = ("password", "passphrase", "secret", "key.pem", "token", "sasl.jaas", "oauthbearer.config")
 
 
-class SettingsError(Exception):
+class SettingsError(VermilionError):
     """A setting that is wrong; says which, where it may come from, and what is expected."""
 
 

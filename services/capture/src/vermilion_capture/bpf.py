@@ -9,6 +9,7 @@ from typing import NamedTuple
 import cypcap
 
 from vermilion_capture.frame import MAX_CAPTURED
+from vermilion_pipeline.errors import VermilionError
 
 _LONGEST = 4096
 """Characters of an expression."""
@@ -17,7 +18,7 @@ _DLT_RAW = 12
 _DLT = {101: _DLT_RAW, 14: _DLT_RAW}
 
 
-class FilterError(Exception):
+class FilterError(VermilionError):
     """An expression that is no filter: says which, and what is wrong with it."""
 
 

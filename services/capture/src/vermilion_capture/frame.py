@@ -3,12 +3,13 @@
 from typing import NamedTuple
 
 from vermilion_capture.packet import LINK_TYPES
+from vermilion_pipeline.errors import VermilionError
 
 # libpcap's own bound for a frame; more than this is a broken file, not a long packet.
 MAX_CAPTURED = 262_144
 
 
-class CaptureError(Exception):
+class CaptureError(VermilionError):
     """A capture that cannot be read, or not any further: says the file, the offset and why."""
 
 

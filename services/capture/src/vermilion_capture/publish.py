@@ -12,6 +12,7 @@ from typing import Protocol
 from vermilion_capture.heartbeats import Heartbeats, Tally
 from vermilion_capture.source import Item
 from vermilion_pipeline.codec import Codec
+from vermilion_pipeline.errors import VermilionError
 from vermilion_pipeline.ports import AccessDenied, Broker, BrokerError, QueueFull
 from vermilion_pipeline.records import Sensor
 from vermilion_pipeline.topics import PAYLOADS, SENSORS
@@ -21,7 +22,7 @@ _STALLED_SECONDS = 60.0
 _TOO_BIG = ("MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE")
 
 
-class DeliveryError(Exception):
+class DeliveryError(VermilionError):
     """Records that the broker did not take; says how many and why."""
 
 

@@ -22,6 +22,8 @@ from typing import Any
 
 import orjson
 
+from vermilion_pipeline.errors import VermilionError
+
 FORMAT = 1
 MAGIC = b"VRMKNOW\n"
 _HEAD = struct.Struct("<8sII32s")
@@ -29,7 +31,7 @@ _ALIGN = 8
 Section = array | bytes  # type: ignore[type-arg]
 
 
-class ContainerError(Exception):
+class ContainerError(VermilionError):
     """A knowledge file that is missing, damaged, foreign or newer; says which and why."""
 
 

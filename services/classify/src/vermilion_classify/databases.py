@@ -16,6 +16,8 @@ from typing import Any
 
 import orjson
 
+from vermilion_pipeline.errors import VermilionError
+
 # A database's line is one fingerprint; the longest of the public ones has 90 kB.
 _MAX_LINE = 1 << 24
 _GZIP = b"\x1f\x8b"
@@ -26,7 +28,7 @@ _COUNTED = (
 _WEIGHTS = ("as", "domain", "port", "ip", "sni", "ua")
 
 
-class KnowledgeError(Exception):
+class KnowledgeError(VermilionError):
     """A knowledge file that is missing or wrong; says file, line and reason."""
 
 

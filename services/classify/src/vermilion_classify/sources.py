@@ -12,8 +12,10 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from vermilion_pipeline.errors import VermilionError
 
-class FetchError(Exception):
+
+class FetchError(VermilionError):
     """Knowledge that could not be fetched; says what was tried and what to do."""
 
 
