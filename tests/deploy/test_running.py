@@ -118,15 +118,15 @@ def kafka_home(tmp_path: Path) -> Path:
 
 
 def test_the_demo_classifies_what_is_replayed(tmp_path: Path, kafka_home: Path) -> None:
-    port, internal, controller = free_port(), free_port(), free_port()
-    objects = rendered(CHART / "ci/demo-values.yaml", f"kafka.demo.port={port}")
+    port = free_port()
+    objects = rendered(CHART / "ci/demo-values.yaml")
     configs: dict[str, dict[str, bytes]] = {"captures": {RECORDING.name: RECORDING.read_bytes()}}
     for name, config in of_kind(objects, "ConfigMap").items():
         configs[name] = {file: text.encode() for file, text in config["data"].items()}
     here = {
         f"{NAME}-kafka.{NAMESPACE}.svc": "127.0.0.1",
-        "9093": str(controller),
-        "9094": str(internal),
+        "9092": str(port),
+        **{taken: str(free_port()) for taken in ("9093", "9094", "19092")},
         "/opt/kafka/start.sh": str(kafka_home / "start.sh"),
         "/usr/share/vermilion/vermilion.knowledge": str(default_path()),
     }

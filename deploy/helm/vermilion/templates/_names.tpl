@@ -63,7 +63,7 @@ app.kubernetes.io/part-of: vermilion
 
 {{- define "vermilion.bootstrap" -}}
 {{- if .Values.kafka.demo.enabled -}}
-{{- printf "%s.%s.svc:%d" (include "vermilion.name" (list . "kafka")) .Release.Namespace (int .Values.kafka.demo.port) -}}
+{{- printf "%s.%s.svc:9092" (include "vermilion.name" (list . "kafka")) .Release.Namespace -}}
 {{- else -}}
 {{- .Values.kafka.bootstrapServers -}}
 {{- end -}}
