@@ -28,7 +28,8 @@ COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 
 	$(foreach name,build pipeline capture fingerprint classify,--no-emit-package vermilion-$(name)) --no-emit-package vermilion
 SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/buildtools/src/*/*.py)
 
-.PHONY: help setup build demo test lint kafka registry tools chart-readme fuzz bench chaos soak scaling images pins clean
+.PHONY: help setup build demo test lint kafka registry tools chart-readme fuzz bench bench-live bench-replay \
+	chaos soak scaling images pins clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,7 +53,10 @@ setup: .cache/setup build kafka-free-resources ## everything into .venv, knowled
 	$(INSTALL_MEMBERS) $(EDITABLE)
 	@touch $@
 
-build: .cache/built ## compile the extensions again (after a change to a .pyx)
+$(BIN)/vermilion-capture: services/capture/launcher/vermilion-capture.c .cache/setup
+	$(or $(shell command -v gcc),cc) -O2 -Wall -Wextra -Werror -DVERMILION='"$(CURDIR)/$(BIN)/vermilion"' -o $@ $<
+
+build: .cache/built $(BIN)/vermilion-capture ## compile the extensions again (after a change to a .pyx)
 
 .PHONY: kafka-free-resources
 kafka-free-resources: build
@@ -71,15 +75,17 @@ registry: build ## a schema registry from Maven Central into .tools
 tools: .tools/bin/helm .tools/bin/kubectl .tools/crds/node .tools/crds/strimzi ## helm, kubectl and schemas of custom resources into .tools
 
 GO_BUILD := GOMODCACHE=$(CURDIR)/.cache/go/mod GOCACHE=$(CURDIR)/.cache/go/build GOFLAGS="-modcacherw -mod=readonly" \
-	CGO_ENABLED=0 go build -C tools/kubernetes -trimpath -ldflags="-s -w"
+	CGO_ENABLED=0 go build -C tools/kubernetes -trimpath
+# k8s.io/kubectl v0.37.1 is Kubernetes' kubectl 1.37.1, and learns its version when it is linked.
+KUBECTL_VERSION = $(shell sed -n 's|.*k8s.io/kubectl v0\.||p' tools/kubernetes/go.mod)
 
 .tools/bin/helm: tools/kubernetes/go.mod tools/kubernetes/go.sum
 	@command -v go >/dev/null || { echo "helm is built with go, and there is no go in PATH" >&2; exit 1; }
-	$(GO_BUILD) -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
+	$(GO_BUILD) -ldflags="-s -w" -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
 
 .tools/bin/kubectl: tools/kubernetes/go.mod tools/kubernetes/go.sum tools/kubernetes/kubectl.go
 	@command -v go >/dev/null || { echo "kubectl is built with go, and there is no go in PATH" >&2; exit 1; }
-	$(GO_BUILD) -o $(CURDIR)/$@ .
+	$(GO_BUILD) -ldflags="-s -w -X k8s.io/component-base/version.gitVersion=v1.$(KUBECTL_VERSION)" -o $(CURDIR)/$@ .
 
 .tools/crds/node: tools/crds/package.json tools/crds/package-lock.json tools/crds/check.mjs
 	@command -v npm >/dev/null || { echo "no npm: apt-get install npm" >&2; exit 1; }
@@ -130,6 +136,12 @@ scaling: setup kafka ## what 2 and 4 replicas of classify do, each on a quarter 
 
 bench: setup .cache/bench-installed ## what an answer costs, beside pmercury in one run
 	$(BIN)/python benchmarks/inference.py
+
+bench-live: setup ## packets a second that live capture sees without loss, beside tcpdump (root)
+	$(BIN)/python benchmarks/flood.py
+
+bench-replay: setup kafka ## what bounds a replay, and how well it keeps a capture's timing (two minutes)
+	PYTHONPATH=tests $(BIN)/python benchmarks/replay.py
 
 images: setup kafka ## container images (ENGINE=docker|podman, BASE_IMAGE, BUILD_OPTIONS, REGISTRY, TAG)
 	@build() { $(ENGINE) build $(BUILD_OPTIONS) --build-arg BASE_IMAGE=$(BASE_IMAGE) -t $(REGISTRY)vermilion-$$1:$(TAG) -f $$2/Dockerfile .; }; \

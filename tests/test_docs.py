@@ -12,8 +12,7 @@ import pytest
 from typer.main import get_command
 
 from vermilion.main import app
-from vermilion_capture.heartbeats import Tally
-from vermilion_capture.metrics import CaptureMetrics
+from vermilion_capture.metrics import CaptureMetrics, Numbers
 from vermilion_pipeline.metrics import Metrics
 from vermilion_pipeline.rights import ROLES, of
 from vermilion_pipeline.settings import Settings
@@ -135,7 +134,7 @@ def test_every_setting_is_in_the_table_with_its_names_and_default() -> None:
         if name == "sensor":
             assert default == "host name"
         else:
-            assert default == (f"`{value}`" if value not in (None, {}) else "none")
+            assert default == (f"`{value}`" if value not in (None, {}, []) else "none")
 
 
 def test_every_right_of_every_role_is_in_the_table() -> None:
@@ -149,6 +148,6 @@ def test_every_right_of_every_role_is_in_the_table() -> None:
 
 
 def test_every_metric_is_in_the_list() -> None:
-    families = [*Metrics("any").registry.collect(), *CaptureMetrics(Tally).registry.collect()]
+    families = [*Metrics("any").registry.collect(), *CaptureMetrics(Numbers).registry.collect()]
     exposed = [f"{each.name}_total" if each.type == "counter" else each.name for each in families]
     assert [SPAN.findall(row[0])[0] for row in table(CONFIGURATION, "Metrics")] == exposed

@@ -11,9 +11,10 @@ from fingerprint.hellos import RECORDING
 
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.heartbeats import EVERY, Heartbeats, Tally
-from vermilion_capture.metrics import CaptureMetrics
+from vermilion_capture.items import Item
+from vermilion_capture.metrics import CaptureMetrics, Numbers
 from vermilion_capture.publish import Publisher
-from vermilion_capture.source import FileSource, Item, time_mark
+from vermilion_capture.source import FileSource, time_mark
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.memory import MemoryBroker
 from vermilion_pipeline.ports import Broker
@@ -30,9 +31,10 @@ class Fake:
         self, seconds: int, *, replayed: bool = False, act: Callable[["Fake"], None] | None = None
     ) -> None:
         self.sensor, self.run, self.replayed = "sensor", "run", replayed
+        self.unfinished = False
         self.counts: Counter[str] = Counter()
         self.drops: dict[str, int] = {}
-        self.newest = 0
+        self.newest = self.blind = 0
         self._seconds, self._act = seconds, act
 
     def __iter__(self) -> Iterator[Item]:
@@ -63,7 +65,7 @@ def records(source: Broker, topic: Topic) -> list[Any]:
 def lost(publisher: Publisher) -> dict[str, int]:
     """Drops by cause, as the exit and /metrics tell them: they must agree."""
     drops = {cause: count for cause, count in publisher.total().drops().items() if count}
-    page = CaptureMetrics(publisher.total).registry
+    page = CaptureMetrics(lambda: Numbers(publisher.total())).registry
     shown = {
         sample.labels["cause"]: int(sample.value)
         for family in page.collect()
@@ -97,7 +99,7 @@ def test_a_file_has_heartbeats_that_add_up(monkeypatch: pytest.MonkeyPatch) -> N
 def test_drops_of_the_kernel_and_the_interface_are_told_in_their_interval() -> None:
     def act(source: Fake) -> None:
         if source.newest == 15 * SECOND:
-            source.drops = {"kernel": 7, "interface": 2}
+            source.drops, source.blind = {"kernel": 7, "interface": 2}, 3 * SECOND
 
     kafka = broker()
     publisher = Publisher(kafka, Codec(), PREFIX)
@@ -105,13 +107,19 @@ def test_drops_of_the_kernel_and_the_interface_are_told_in_their_interval() -> N
     publisher.close()
     beats = records(kafka, SENSORS)
     assert [
-        (b["time"] // SECOND, b["interval"] // SECOND, b["dropped_kernel"], b["dropped_interface"])
+        (
+            b["time"] // SECOND,
+            b["interval"] // SECOND,
+            b["dropped_kernel"],
+            b["dropped_interface"],
+            b["blind"],
+        )
         for b in beats
     ] == [
-        (11, 10, 0, 0),
-        (21, 10, 7, 2),
-        (31, 10, 0, 0),
-        (35, 4, 0, 0),
+        (11, 10, 0, 0, 0),
+        (21, 10, 7, 2, 3 * SECOND),
+        (31, 10, 0, 0, 0),
+        (35, 4, 0, 0, 0),
     ]
     assert lost(publisher) == {"kernel": 7, "interface": 2}
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ TESTS = Path(__file__).parent.parent
 
 
 def namespaces() -> bool:
-    done = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
+    done = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, check=False)
     return done.returncode == 0
 
 
@@ -22,7 +23,7 @@ needs_namespaces = pytest.mark.skipif(not namespaces(), reason="network namespac
 
 
 def inside(what: str) -> Any:
-    command = ["unshare", "--net", sys.executable, str(TESTS / "capture/inside.py"), what]
+    command = ["unshare", "--net", "--mount", sys.executable, str(TESTS / "capture/inside.py"), what]
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
@@ -54,7 +55,44 @@ def test_no_such_interface() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give up its rights")
 def test_no_right_to_capture() -> None:
-    opening = "from vermilion_capture.live import Interface; Interface('lo')"
+    opening = "from vermilion_capture.live import LiveCapture; LiveCapture(['lo'])"
     command = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", sys.executable, "-c", opening]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "CaptureError: lo: no right to capture" in done.stderr
+    assert "CaptureError: no right to capture" in done.stderr
+
+
+@needs_namespaces
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("setcap", "setpriv", "cc"))),
+    reason="needs root, setcap (libcap2-bin), setpriv and a C compiler",
+)
+def test_the_launcher_has_the_right_and_the_interpreter_has_none() -> None:
+    found = inside("launcher")
+    code, errors = found["plain"]
+    assert code == 1
+    assert "no right to capture: run vermilion-capture" in errors
+    code, errors = found["without"]
+    assert code == 1
+    assert "setcap cap_net_raw+ep" in errors
+    assert found["program"] == [str(Path(sys.executable).with_name("vermilion")), "capture", "-i"]
+    assert found["rights"] == [0, 0, 0, 0]
+    assert found["no new ones"] == "1"
+    assert found["user"] == "65534"
+
+
+@needs_namespaces
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_what_was_sent_is_seen_or_counted_as_dropped_exactly() -> None:
+    sent, counts, drops, kinds = inside("flood")
+    assert sent == 100_000
+    assert drops["kernel"] > 0
+    assert counts["packets"] + drops["kernel"] + drops["interface"] == sent
+    assert counts["kept"] + counts["beyond_head"] == counts["packets"]
+    assert kinds == {"SEGMENT": counts["kept"], "END_OF_RUN": 1}
+
+
+@needs_namespaces
+def test_an_interface_that_goes_and_comes_back() -> None:
+    told, blind = inside("back")
+    assert told == ["first" * 20, "second" * 20, "third" * 20]
+    assert 1_000_000 < blind < 20_000_000

@@ -20,7 +20,8 @@ from chaos.mutants import Wrapped
 from conftest import find_ports
 
 from vermilion.dev.kafka import Cluster
-from vermilion_capture.source import FileSource, Item
+from vermilion_capture.items import Item
+from vermilion_capture.source import FileSource
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline import logs
 from vermilion_pipeline.codec import Codec

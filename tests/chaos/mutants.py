@@ -13,7 +13,7 @@ from fingerprint.flowrecords import end, numbered, record
 from fingerprint.hellos import recorded
 from pipeline.faults import Crash, Faults, FaultyBroker
 
-from vermilion_capture.source import Item
+from vermilion_capture.items import Item
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.flowid import community_id

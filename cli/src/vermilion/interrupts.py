@@ -16,6 +16,11 @@ def enough() -> NoReturn:
     raise typer.Exit(0)
 
 
+def at_once() -> NoReturn:
+    """Stop: nothing needs to be ended first."""
+    raise KeyboardInterrupt
+
+
 @contextmanager
 def interrupts(stop: Callable[[], None] = lambda: None) -> Iterator[None]:
     """While inside, SIGINT and SIGTERM call ``stop``, which may raise KeyboardInterrupt.

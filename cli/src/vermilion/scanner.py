@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.heads import DEPTH
-from vermilion_capture.source import FileSource, Source
+from vermilion_capture.source import FileSource, Policy, Source
 from vermilion_fingerprint.protocols import all_forms
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.records import Classification
@@ -40,7 +40,7 @@ def scan(
     vermilion_capture's CaptureError where the file breaks, after the events before; on
     KeyboardInterrupt too, what is known comes out.
     """
-    source = FileSource(Path(path), gethostname(), depth)
+    source = FileSource(Path(path), gethostname(), Policy(depth))
     stage = stage_for(types, readable, knowledge)
     return events(source, stage, knowledge, alternatives, types=types)
 

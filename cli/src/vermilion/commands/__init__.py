@@ -4,13 +4,13 @@ from importlib.util import find_spec
 
 import typer
 
-from vermilion.commands import demo, doctor, replay, scan, services, tail, topics
+from vermilion.commands import capture, demo, doctor, replay, scan, services, tail, topics
 
 
 def register(app: typer.Typer) -> None:
     """Add the sub-commands to ``app``, in the order of the data's flow."""
     app.command()(scan.scan)
-    app.command()(services.capture)
+    app.command()(capture.capture)
     app.command()(services.fingerprint)
     app.command()(services.classify)
     app.command()(tail.tail)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, NamedTuple
 
 import typer
@@ -31,12 +32,16 @@ def doctor(
         RoleName | None,
         typer.Option("--role", help="Whose rights to check.", show_default="everybody's"),
     ] = None,
+    interface: Annotated[
+        list[str] | None,
+        typer.Option("--interface", "-i", metavar="IF", help="Interface to check; may be repeated."),
+    ] = None,
     bootstrap_servers: Servers = None,
     topic_prefix: Prefix = None,
     kafka: Kafka = None,
 ) -> None:
     """Check knowledge, schemas, broker, topics and rights, and tell the remedy for what is amiss."""
-    config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix)
+    config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix, interface=interface)
     console = Console(soft_wrap=True, highlight=False)
     ill = 0
     for check in _checks(config, [role.value] if role else list(ROLES)):
@@ -87,7 +92,22 @@ def _checks(config: Settings, roles: list[str]) -> list[Check]:
         Check("broker", broker),
         Check("topics", topics),
         Check("rights", rights),
+        *(Check(f"interface {name}", partial(_interface, name)) for name in config.interface),
     ]
+
+
+def _interface(name: str) -> str:
+    """It is there, up and may be read: what opening it shows."""
+    from vermilion_capture.afpacket import Options, state
+    from vermilion_capture.live import LiveCapture
+
+    capture = LiveCapture([name], Options(ring_mib=2))
+    by_ring = capture.interfaces[0].reader.by_ring
+    capture.close()
+    now = state(name)
+    if now is None or not now.up:
+        raise CommandFailed(f"{name}: is down; ip link set {name} up")
+    return f"up, MTU {now.mtu}, may be read" + ("" if by_ring else "; the kernel gives no ring: slower")
 
 
 def _knowledge() -> str:

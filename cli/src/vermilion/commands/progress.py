@@ -4,9 +4,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+if TYPE_CHECKING:
+    from vermilion_capture.metrics import Numbers
 
 _PATIENCE_SECONDS = 1.0
 
@@ -59,3 +63,29 @@ def working(what: str) -> Iterator[None]:
         return
     with Console(stderr=True).status(what):
         yield
+
+
+@contextmanager
+def status_line() -> Iterator[Callable[["Numbers"], None]]:
+    """A function that shows a live capture's numbers in one line of a terminal, in place."""
+    if not sys.stderr.isatty():
+        yield lambda _numbers: None
+        return
+    before: tuple[float, Numbers] | None = None
+    with Console(stderr=True).status("capturing") as line:
+
+        def show(now: "Numbers") -> None:
+            nonlocal before
+            moment = time.monotonic()
+            if before is None or moment - before[0] < 1.0:
+                before = before or (moment, now)
+                return
+            seconds, fresh = moment - before[0], now.tally.since(before[1].tally)
+            before = moment, now
+            lost = ", ".join(f"{count:,} {cause}" for cause, count in now.tally.drops().items() if count)
+            line.update(
+                f"{fresh.packets / seconds:,.0f} packets/s, {fresh.published / seconds:,.0f} records/s, "
+                f"{now.flows:,} flows; dropped: {lost or 'none'}"
+            )
+
+        yield show

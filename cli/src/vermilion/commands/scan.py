@@ -1,7 +1,7 @@
 """``vermilion scan``: captures in, JSON lines out, one process, no broker."""
 
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from math import inf
 from pathlib import Path
 from socket import gethostname
@@ -17,7 +17,7 @@ from vermilion.grouping import Flows
 from vermilion.interrupts import enough, interrupts
 
 if TYPE_CHECKING:
-    from vermilion_capture.live import Interface
+    from vermilion_capture.live import LiveCapture
     from vermilion_pipeline.records import Classification
 
 
@@ -81,8 +81,8 @@ def scan(
     """
     from vermilion.scanner import TYPES, events, stage_for
     from vermilion_capture.frame import CaptureError
-    from vermilion_capture.live import Interface
-    from vermilion_capture.source import FileSource, Source
+    from vermilion_capture.live import LiveCapture, LiveSource
+    from vermilion_capture.source import FileSource, Policy, Source
 
     if lookup is not None:
         look_up(lookup, fp_db)
@@ -108,11 +108,11 @@ def scan(
         for path in [*paths, None] if capture else paths:
             try:
                 if path is not None:
-                    source: Source = FileSource(path, sensor, depth)
+                    source: Source = FileSource(path, sensor, Policy(depth))
                 else:
-                    interface = Interface(str(capture))
-                    reported.callback(_tell_drops, interface)
-                    source = Source(interface, sensor, depth, replayed=False)
+                    live = reported.enter_context(closing(LiveCapture([str(capture)])))
+                    reported.callback(_tell_drops, live)
+                    source = LiveSource(live, sensor, Policy(depth))
                 with interrupts(source.stop):
                     for event in events(source, stage, knowledge, num_procs, progress, wanted):
                         sink.write(event)
@@ -125,12 +125,9 @@ def scan(
         raise typer.Exit(1)
 
 
-def _tell_drops(interface: "Interface") -> None:
-    if interface.dropped:
-        typer.echo(
-            f"vermilion: warning: {interface.name}: {interface.dropped} frames lost: its buffer was full",
-            err=True,
-        )
+def _tell_drops(live: "LiveCapture") -> None:
+    if lost := ", ".join(f"{count} {cause}" for cause, count in live.drops.items() if count):
+        typer.echo(f"vermilion: warning: frames lost: {lost}", err=True)
 
 
 def chosen(types: str) -> set[str]:

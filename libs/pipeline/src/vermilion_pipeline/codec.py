@@ -64,13 +64,8 @@ class Codec:
     def _make_encoder(self, topic: Topic) -> Callable[[Mapping[str, Any]], bytes]:
         if topic.schema is None:
             raise ValueError(f"{topic.name} carries original bytes, which have no schema")
-        text = schemas.text(topic.schema)
-        parsed = schemas.parsed(text)
-        if self._registry is None:
-            header = _SINGLE_OBJECT + schemas.crc64(text)
-        else:
-            schema_id = self._registry.id_of(f"{topic.full_name(self._prefix)}-value", text)
-            header = _CONFLUENT + schema_id.to_bytes(4, "big")
+        parsed = schemas.parsed(schemas.text(topic.schema))
+        header = self.header(topic)
 
         def encode(record: Mapping[str, Any]) -> bytes:
             buffer = BytesIO()
@@ -79,6 +74,19 @@ class Codec:
             return buffer.getvalue()
 
         return encode
+
+    def header(self, topic: Topic) -> bytes:
+        """What frames a record of ``topic``: it comes before the record's Avro.
+
+        Raises ports.RegistryUnavailable, ports.SchemaRefused.
+        """
+        if topic.schema is None:
+            raise ValueError(f"{topic.name} carries original bytes, which have no schema")
+        text = schemas.text(topic.schema)
+        if self._registry is None:
+            return _SINGLE_OBJECT + schemas.crc64(text)
+        schema_id = self._registry.id_of(f"{topic.full_name(self._prefix)}-value", text)
+        return _CONFLUENT + schema_id.to_bytes(4, "big")
 
     def decoder(self, topic: Topic) -> Callable[[bytes | None], Any]:
         """A function from framed bytes, by any version of the schema, to a record of ``topic``.

@@ -50,6 +50,7 @@ class Sensor(TypedDict):
     dropped_queue: int
     dropped_too_big: int
     dropped_undelivered: int
+    blind: int
 
 
 class TlsContext(TypedDict):

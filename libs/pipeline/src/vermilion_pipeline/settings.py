@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 from socket import gethostname
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import (
@@ -38,6 +38,16 @@ class Settings(BaseSettings):
     instance: str | None = None
     """A stable name of this replica (a StatefulSet's ordinal); without one, a name for this run."""
     sensor: str = gethostname()
+    interface: list[str] = []
+    """What ``capture`` reads when no file is named."""
+    bpf: str | None = None
+    promiscuous: bool = False
+    snaplen: int = Field(262_144, ge=64, le=262_144)
+    ring_mib: int = Field(64, ge=2, le=4_096)
+    workers: int = Field(1, ge=1, le=32)
+    depth: int = Field(16_384, ge=0)
+    exclude_port: list[Annotated[int, Field(ge=0, le=65_535)]] = []
+    exclude_network: list[str] = []
     batch_records: int = Field(5_000, ge=1)
     batch_wait_seconds: float = Field(0.1, ge=0.0)
     http_host: str = "127.0.0.1"

@@ -18,6 +18,7 @@ class Tally(NamedTuple):
     dropped_queue: int = 0
     dropped_too_big: int = 0
     dropped_undelivered: int = 0
+    blind: int = 0
 
     def since(self, before: "Tally") -> "Tally":
         """What was counted after ``before``."""
@@ -67,6 +68,7 @@ class Heartbeats:
             dropped_queue=fresh.dropped_queue,
             dropped_too_big=fresh.dropped_too_big,
             dropped_undelivered=fresh.dropped_undelivered,
+            blind=fresh.blind,
         )
 
     def told(self, time: int, counts: Tally) -> None:

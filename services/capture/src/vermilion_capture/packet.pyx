@@ -21,10 +21,6 @@ cdef enum:
     ETHERTYPE_SERVICE_VLAN = 0x88A8
     ETHERTYPE_OLD_QINQ = 0x9100
     PROTOCOL_TCP = 6
-    FIN = 1
-    SYN = 2
-    RST = 4
-    MAX_TAGS = 8
     MAX_EXTENSION_HEADERS = 16
 
 # What segment() understands; the numbers are those of capture files.
@@ -47,13 +43,14 @@ NOT_TCP = "not_tcp"
 FRAGMENT = "ip_fragment"
 CUT = "headers_cut"
 BAD = "headers_malformed"
+REASONS = (None, None, NOT_IP, NOT_TCP, FRAGMENT, CUT, BAD)
 
 
-cdef inline int u16(const unsigned char* p) noexcept:
+cdef inline int u16(const unsigned char* p) noexcept nogil:
     return (p[0] << 8) | p[1]
 
 
-cdef inline unsigned int u32(const unsigned char* p) noexcept:
+cdef inline unsigned int u32(const unsigned char* p) noexcept nogil:
     return (<unsigned int>p[0] << 24) | (p[1] << 16) | (p[2] << 8) | p[3]
 
 
@@ -63,14 +60,6 @@ cdef class Segment:
     ``size`` is the payload's length on the wire by the IP header, frame padding not counted;
     ``payload`` is as much of it as was captured.
     """
-
-    cdef readonly tuple vlans
-    cdef readonly bytes src_ip, dst_ip
-    cdef readonly int src_port, dst_port, ttl, ip_id, flags, window
-    cdef readonly unsigned int seq, ack
-    cdef readonly bytes options
-    cdef readonly Py_ssize_t size
-    cdef readonly bytes payload
 
 
 cdef struct Ip:
@@ -88,40 +77,56 @@ def segment(bytes frame not None, int link_type=LINK_ETHERNET):
     flow's head. Raises ValueError for a link type that is not among LINK_TYPES.
     """
     cdef const unsigned char* p = frame
-    cdef Py_ssize_t end = len(frame), at
-    cdef int ethertype, tags = 0
-    cdef Ip ip
-    cdef object reason
-    cdef tuple vlans = ()
-    at = link_header(link_type)
-    if at < 0:
+    cdef Found found
+    cdef int reason
+    if not link_known(link_type):
         raise ValueError(f"link type {link_type}")
+    found.tags = 0
+    reason = find(p, len(frame), link_type, &found)
+    return built(p, &found) if reason == FOUND else REASONS[reason]
+
+
+cdef int find(const unsigned char* p, Py_ssize_t end, int link_type, Found* found) noexcept nogil:
+    """Finds the segment in ``end`` bytes at ``p``, of a link type that is known.
+
+    ``found.tags`` and ``found.vlans`` tell the tags that were taken out of the frame before.
+    """
+    cdef int ethertype, reason
+    cdef Py_ssize_t at = link_header(link_type)
+    cdef Ip ip
     if end < at or end == 0:
-        return CUT
+        return CUT_
     ethertype = link_protocol(link_type, p)
     while ethertype in (ETHERTYPE_VLAN, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_OLD_QINQ):
         if end < at + 4:
-            return CUT
-        if tags == MAX_TAGS:
-            return BAD
-        tags += 1
-        vlans = (*vlans, u16(p + at) & 0x0FFF)
+            return CUT_
+        if found.tags == MAX_TAGS:
+            return BAD_
+        found.vlans[found.tags] = u16(p + at) & 0x0FFF
+        found.tags += 1
         ethertype = u16(p + at + 2)
         at += 4
     if ethertype == ETHERTYPE_IPV4:
         reason = ipv4(p, at, end, &ip)
+        found.addresses, found.width = at + 12, 4
     elif ethertype == ETHERTYPE_IPV6:
         reason = ipv6(p, at, end, &ip)
+        found.addresses, found.width = at + 8, 16
     else:
-        return NOT_IP
-    if reason is not None:
+        return NOT_IP_
+    if reason != FOUND:
         return reason
     if ip.protocol != PROTOCOL_TCP:
-        return NOT_TCP
-    return tcp(frame, at, end, &ip, vlans)
+        return NOT_TCP_
+    return tcp(p, end, &ip, found)
 
 
-cdef Py_ssize_t link_header(int link_type) noexcept:
+cdef bint link_known(int link_type) noexcept nogil:
+    """Whether ``find`` understands the link type."""
+    return link_header(link_type) >= 0
+
+
+cdef Py_ssize_t link_header(int link_type) noexcept nogil:
     """How long a link type's header is; -1 when the type is not known."""
     if link_type == LINK_ETHERNET:
         return 14
@@ -136,7 +141,7 @@ cdef Py_ssize_t link_header(int link_type) noexcept:
     return -1
 
 
-cdef int link_protocol(int link_type, const unsigned char* p) noexcept:
+cdef int link_protocol(int link_type, const unsigned char* p) noexcept nogil:
     """The EtherType of what follows the header, which is here, as is one byte at least; or 0."""
     if link_type == LINK_ETHERNET:
         return u16(p + 12)
@@ -153,7 +158,7 @@ cdef int link_protocol(int link_type, const unsigned char* p) noexcept:
     return 0
 
 
-cdef int loopback_protocol(const unsigned char* p) noexcept:
+cdef int loopback_protocol(const unsigned char* p) noexcept nogil:
     """An address family of the capturing system, in that system's byte order.
 
     Families are small: whichever end has the zeros is the upper one. OpenBSD's own header is
@@ -172,39 +177,39 @@ cdef int loopback_protocol(const unsigned char* p) noexcept:
 
 
 # RFC 791 3.1
-cdef object ipv4(const unsigned char* p, Py_ssize_t at, Py_ssize_t end, Ip* ip):
+cdef int ipv4(const unsigned char* p, Py_ssize_t at, Py_ssize_t end, Ip* ip) noexcept nogil:
     cdef Py_ssize_t header, total
     if end < at + 20:
-        return CUT
+        return CUT_
     header = (p[at] & 15) * 4
     total = u16(p + at + 2)
     if p[at] >> 4 != 4 or header < 20:
-        return BAD
+        return BAD_
     # Segmentation offload leaves 0 here for a packet above 64 KiB: then the frame tells the end.
     if total == 0:
         total = end - at
     if total < header:
-        return BAD
+        return BAD_
     ip.protocol = p[at + 9]
     if u16(p + at + 6) & 0x3FFF:  # more fragments, or an offset
-        return FRAGMENT
+        return FRAGMENT_
     if end < at + header:
-        return CUT
+        return CUT_
     ip.transport = at + header
     ip.end = at + total
     ip.ttl = p[at + 8]
     ip.ip_id = u16(p + at + 4)
-    return None
+    return FOUND
 
 
 # RFC 8200 3 and 4
-cdef object ipv6(const unsigned char* p, Py_ssize_t at, Py_ssize_t end, Ip* ip):
+cdef int ipv6(const unsigned char* p, Py_ssize_t at, Py_ssize_t end, Ip* ip) noexcept nogil:
     cdef Py_ssize_t here = at + 40, packet_end, length
     cdef int next_header, walked
     if end < here:
-        return CUT
+        return CUT_
     if p[at] >> 4 != 6:
-        return BAD
+        return BAD_
     packet_end = here + u16(p + at + 4)
     if packet_end == here:  # a jumbogram or an offloaded packet: the frame tells the end
         packet_end = end
@@ -222,14 +227,14 @@ cdef object ipv6(const unsigned char* p, Py_ssize_t at, Py_ssize_t end, Ip* ip):
             ip.end = packet_end
             ip.ttl = p[at + 7]
             ip.ip_id = u32(p + at) & 0xFFFFF
-            return None
+            return FOUND
         if here + length > packet_end:
-            return BAD
+            return BAD_
         if here + length > end:
-            return CUT
+            return CUT_
         if next_header == 44:
             if u16(p + here + 2) & 0xFFF9:
-                return FRAGMENT
+                return FRAGMENT_
         elif next_header == 51:
             length = (p[here + 1] + 2) * 4
         else:
@@ -237,38 +242,50 @@ cdef object ipv6(const unsigned char* p, Py_ssize_t at, Py_ssize_t end, Ip* ip):
         next_header = p[here]
         here += length
         if here > packet_end:
-            return BAD
-    return BAD
+            return BAD_
+    return BAD_
 
 
 # RFC 9293 3.1
-cdef object tcp(bytes frame, Py_ssize_t at, Py_ssize_t end, Ip* ip, tuple vlans):
-    cdef const unsigned char* p = frame
+cdef int tcp(const unsigned char* p, Py_ssize_t end, const Ip* ip, Found* found) noexcept nogil:
     cdef Py_ssize_t here = ip.transport, header, start
-    cdef Segment found
     if ip.end < here + 20:
-        return BAD
+        return BAD_
     if end < here + 20:
-        return CUT
+        return CUT_
     header = (p[here + 12] >> 4) * 4
     start = here + header
     if header < 20 or start > ip.end:
-        return BAD
-    if start > end and p[here + 13] & SYN:
-        return CUT  # half of the options would be somebody else's fingerprint
-    if not (p[here + 13] & (FIN | SYN | RST)) and start == ip.end:
-        return None
-    found = Segment.__new__(Segment)
-    found.vlans = vlans
-    if p[at] >> 4 == 4:
-        found.src_ip, found.dst_ip = frame[at + 12:at + 16], frame[at + 16:at + 20]
-    else:
-        found.src_ip, found.dst_ip = frame[at + 8:at + 24], frame[at + 24:at + 40]
+        return BAD_
+    found.flags = p[here + 13]
+    if start > end and found.flags & SYN:
+        return CUT_  # half of the options would be somebody else's fingerprint
+    if not (found.flags & (FIN | SYN | RST)) and start == ip.end:
+        return ACKNOWLEDGMENT_
     found.ttl, found.ip_id = ip.ttl, ip.ip_id
     found.src_port, found.dst_port = u16(p + here), u16(p + here + 2)
     found.seq, found.ack = u32(p + here + 4), u32(p + here + 8)
-    found.flags, found.window = p[here + 13], u16(p + here + 14)
-    found.options = frame[here + 20:min(start, end)] if found.flags & SYN else b""
+    found.window = u16(p + here + 14)
+    found.transport, found.payload = here, start
+    found.options_end = min(start, end)
     found.size = ip.end - start
-    found.payload = frame[start:max(start, min(ip.end, end))]
-    return found
+    found.captured = max(0, min(ip.end, end) - start)
+    return FOUND
+
+
+cdef Segment built(const unsigned char* p, const Found* found):
+    """What ``find`` found at ``p``, as an object of its own."""
+    cdef Segment made = Segment.__new__(Segment)
+    cdef const unsigned char* address = p + found.addresses
+    cdef int i
+    made.vlans = tuple([found.vlans[i] for i in range(found.tags)]) if found.tags else ()
+    made.src_ip = address[:found.width]
+    made.dst_ip = address[found.width:2 * found.width]
+    made.src_port, made.dst_port = found.src_port, found.dst_port
+    made.ttl, made.ip_id = found.ttl, found.ip_id
+    made.flags, made.window = found.flags, found.window
+    made.seq, made.ack = found.seq, found.ack
+    made.options = p[found.transport + 20:found.options_end] if found.flags & SYN else b""
+    made.size = found.size
+    made.payload = p[found.payload:found.payload + found.captured]
+    return made

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from vermilion_capture.heartbeats import Heartbeats, Tally
-from vermilion_capture.source import Item
+from vermilion_capture.items import Item, agrees
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.errors import VermilionError
 from vermilion_pipeline.ports import AccessDenied, Broker, BrokerError, QueueFull
@@ -33,7 +33,16 @@ class Run(Protocol):
     run: str
     replayed: bool
     """It reads a file, which can wait."""
-    counts: Counter[str]
+    unfinished: bool
+    """It was left without its end mark, to go on another time."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """``packets`` read, and more."""
+
+    @property
+    def blind(self) -> int:
+        """Microseconds in which it could not see all that it is to see."""
 
     @property
     def newest(self) -> int:
@@ -58,6 +67,9 @@ class Publisher:
         self._topic, self._sensors = PAYLOADS.full_name(prefix), SENSORS.full_name(prefix)
         self._partitions = broker.partitions([self._topic, self._sensors])[self._topic]
         self._encode = codec.encoder(PAYLOADS)
+        header = codec.header(PAYLOADS)
+        # A schema of another version (VERMILION_SCHEMA_DIR) is left to the general encoder.
+        self._header = header if agrees(header, self._encode) else None
         self._encode_sensor = codec.encoder(SENSORS)
         self._producer = broker.producer()
         # Of its own: what has no room among the payloads must be told all the same.
@@ -84,13 +96,14 @@ class Publisher:
         failures = self._producer.failures
         too_big = sum(failures.get(reason, 0) for reason in _TOO_BIG)
         return Tally(
-            source.counts["packets"],
+            source.counts.get("packets", 0),
             self._published,
             source.drops.get("kernel", 0),
             source.drops.get("interface", 0),
             self._no_room,
             too_big,
             sum(failures.values()) - too_big,
+            source.blind,
         )
 
     def publish(self, source: Run, progress: Callable[[], None] = lambda: None) -> None:
@@ -104,7 +117,8 @@ class Publisher:
         broken: BaseException | None = None
         try:
             for item in source:
-                self._item(item, source)
+                # The end of a run is waited for: its readers would wait much longer.
+                self._item(item, patient=source.replayed or item.kind == "END_OF_RUN")
                 if heartbeats.due(source.newest):
                     self._beat(heartbeats, source, last=False)
                 progress()
@@ -114,15 +128,13 @@ class Publisher:
             broken = error
         # Which records were too big or not taken is known when all are settled.
         self._producer.flush(_STALLED_SECONDS)
-        self._beat(heartbeats, source, last=True)
+        self._beat(heartbeats, source, last=not source.unfinished)
         self._before, self._running = self.total(), None
         if broken is not None:
             raise broken
 
-    def _item(self, item: Item, source: Run) -> None:
-        value = self._encode(item.record)
-        # The end of a run is waited for: its readers would wait much longer.
-        patient = source.replayed or item.record["kind"] == "END_OF_RUN"
+    def _item(self, item: Item, *, patient: bool) -> None:
+        value = item.encoded(self._header, self._encode)
         for partition in range(self._partitions) if item.key is None else (None,):
             if self._produce(item.key, value, partition, patient=patient):
                 self._published += item.key is not None

@@ -1,15 +1,18 @@
 """From captures to payload records: one run a pass over a file or a life of an interface, with its marks."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import uuid4
 
 from vermilion_capture.capturefile import CaptureError, CaptureFile, Frame
-from vermilion_capture.heads import DEPTH, FlowHeads
-from vermilion_capture.packet import Segment, segment
+from vermilion_capture.heads import DEPTH
+from vermilion_capture.items import Item, Origin, segment_item
+from vermilion_capture.packet import Segment
+from vermilion_capture.ring import Block
+from vermilion_capture.sieve import Sieve
 from vermilion_pipeline.flowid import community_id
 from vermilion_pipeline.records import Payload
 
@@ -18,15 +21,19 @@ _MARK_EVERY = 10_000_000
 _LIVE_MARK_EVERY = 1_000_000
 
 
-class Item(NamedTuple):
-    """A payload record and its Kafka key; a mark has no key and goes to every partition."""
+@dataclass(frozen=True)
+class Policy:
+    """What is published. ``depth``: bytes of each direction of a flow, 0 for all; ``ports`` and
+    ``networks`` (as ``192.0.2.0/24``): left out, whichever end of a flow has them.
+    """
 
-    key: bytes | None
-    record: Payload
+    depth: int = DEPTH
+    ports: tuple[int, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 class Capture(Protocol):
-    """What gives frames: a file, or an interface, which gives None when nothing came for a while."""
+    """What gives frames: a file, or interfaces, which give blocks of them, and None when time has passed."""
 
     @property
     def size(self) -> int:
@@ -36,7 +43,7 @@ class Capture(Protocol):
     def consumed(self) -> int:
         """Bytes of the file read so far."""
 
-    def __iter__(self) -> Iterator[Frame | None]:
+    def __iter__(self) -> Iterator[Frame | Block | None]:
         """The frames. Raises CaptureError where it breaks."""
 
     @property
@@ -50,18 +57,27 @@ class Capture(Protocol):
 class Source:
     """Payload records of one run: one pass over a capture file, or one life of a live capture.
 
-    ``counts``: ``packets`` read, ``kept``, and each reason for which a packet gave no record.
+    ``sieve`` decides what is published, and counts.
     """
 
-    def __init__(self, capture: Capture, sensor: str, depth: int = DEPTH, *, replayed: bool) -> None:
+    drains = False
+    """Whether the capture, once ``end`` has been called, ends by itself with what is there yet."""
+
+    def __init__(self, capture: Capture, sensor: str, policy: Policy, *, replayed: bool) -> None:
         self.run = uuid4().hex
         self.sensor = sensor
         self.replayed = replayed
-        self.counts: Counter[str] = Counter()
+        self.unfinished = False
+        self._origin = Origin(sensor, self.run, replayed)
+        self.sieve = Sieve(policy.depth, policy.ports, policy.networks)
         self._capture = capture
-        self._heads = FlowHeads(depth)
         self._newest = 0
         self._reading = self._stopped = False
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """``packets`` read, ``kept``, and each reason for which a packet gave no record."""
+        return self.sieve.counts
 
     @property
     def size(self) -> int:
@@ -83,11 +99,21 @@ class Source:
         """Packets lost before they came here, by cause."""
         return self._capture.drops
 
+    @property
+    def blind(self) -> int:
+        """Microseconds in which an interface was down or gone; a file never is."""
+        return 0
+
     def stop(self) -> None:
         """End the run: its mark comes next, then KeyboardInterrupt is raised. For signal handlers."""
         again, self._stopped = self._stopped, True
-        if self._reading or again:
+        if again or (self._reading and not self.drains):
             raise KeyboardInterrupt
+        if self.drains:
+            self.end()
+
+    def end(self) -> None:
+        """Tell a capture that drains to come to its end."""
 
     def __iter__(self) -> Iterator[Item]:
         """The records in packet order, and time marks; the END_OF_RUN mark last.
@@ -95,32 +121,31 @@ class Source:
         Where the capture breaks, or is stopped, the mark comes too, and then CaptureError or
         KeyboardInterrupt is raised: what was read before is answered.
         """
-        counts = self.counts
+        sieve = self.sieve
+        self._origin = Origin(self.sensor, self.run, self.replayed)
         mark = 0
         every = _MARK_EVERY if self.replayed else _LIVE_MARK_EVERY
         broken: BaseException | None = None
         frames = iter(self._capture)
-        while not self._stopped:
+        while self.drains or not self._stopped:
             try:
                 self._reading = True
-                frame = None if self._stopped else next(frames)
+                frame = None if self._stopped and not self.drains else next(frames)
                 self._reading = False
             except StopIteration:
                 break
             except (CaptureError, KeyboardInterrupt) as error:
                 broken = error
                 break
-            if frame is None:
+            if isinstance(frame, Frame):
+                if kept := sieve.frame(frame.data, frame.link_type, frame.time):
+                    yield self._item(*kept)
+            elif frame is None:
                 self._newest = max(self._newest, time_ns() // 1000)
             else:
-                counts["packets"] += 1
-                found = segment(frame.data, frame.link_type)
-                if isinstance(found, Segment):
-                    if item := self._item(frame, found):
-                        yield item
-                else:
-                    counts[found or "acknowledgment"] += 1
-                self._newest = max(self._newest, frame.time)
+                for each in sieve.block(frame):
+                    yield self._item(*each)
+            self._newest = max(self._newest, sieve.newest)
             mark = mark or self._newest
             if self._newest - mark >= every:
                 mark = self._newest
@@ -133,40 +158,9 @@ class Source:
         if broken:
             raise broken
 
-    def _item(self, frame: Frame, found: Segment) -> Item | None:
-        kept = self._heads.keep(found, frame.time)
-        if kept is None:
-            self.counts["beyond_head"] += 1
-            return None
-        self.counts["kept"] += 1
+    def _item(self, time: int, found: Segment, ordinal: int, missing: int) -> Item:
         key = community_id(found.src_ip, found.dst_ip, found.src_port, found.dst_port, 6)
-        return Item(
-            key.encode(),
-            Payload(
-                kind="SEGMENT",
-                sensor=self.sensor,
-                run=self.run,
-                replayed=self.replayed,
-                time=frame.time,
-                ordinal=kept.ordinal,
-                vlans=list(found.vlans),
-                vni=None,
-                src_ip=found.src_ip,
-                dst_ip=found.dst_ip,
-                src_port=found.src_port,
-                dst_port=found.dst_port,
-                transport=6,
-                ttl=found.ttl,
-                ip_id=found.ip_id,
-                seq=found.seq,
-                ack=found.ack,
-                flags=found.flags,
-                window=found.window,
-                options=found.options,
-                payload=kept.payload,
-                missing=kept.missing,
-            ),
-        )
+        return segment_item(key.encode(), self._origin, found, time, ordinal, found.payload, missing)
 
     def _mark(self, kind: str) -> Item:
         return Item(None, time_mark(kind, self.sensor, self.run, self._newest, replayed=self.replayed))
@@ -175,9 +169,9 @@ class Source:
 class FileSource(Source):
     """Payload records of one pass over one capture file."""
 
-    def __init__(self, path: Path, sensor: str, depth: int = DEPTH) -> None:
+    def __init__(self, path: Path, sensor: str, policy: Policy | None = None) -> None:
         """Open the file. Raises CaptureError."""
-        super().__init__(CaptureFile(path), sensor, depth, replayed=True)
+        super().__init__(CaptureFile(path), sensor, policy or Policy(), replayed=True)
 
 
 def time_mark(kind: str, sensor: str, run: str, time: int, *, replayed: bool) -> Payload:

@@ -1,0 +1,59 @@
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from vermilion_capture.packet cimport Found
+
+# What of a flow: the tags, the two ends in order. Compared byte by byte, so unused bytes are 0.
+cdef struct Key:
+    unsigned short vlans[8]
+    unsigned char ends[36]  # address, port; address, port
+    unsigned char tags
+    unsigned char width
+    unsigned short padding
+
+# One direction: where its data begins, whether its SYN told so, whether its head is full.
+cdef struct Side:
+    uint32_t base
+    bint seen
+    bint anchored
+    bint full
+
+cdef struct Flow:
+    Key key
+    int64_t started
+    int64_t last
+    int64_t ordinal
+    uint32_t called          # the SYN's sequence number, as the SYN/ACK acknowledges it
+    bint answered            # whether that is known
+    Side sides[2]
+    uint32_t next            # in its bucket
+    uint32_t newer           # in order of use
+    uint32_t older
+
+# What to publish of a segment.
+cdef struct Decision:
+    int64_t ordinal
+    Py_ssize_t length        # bytes of the payload
+    Py_ssize_t missing       # bytes behind them that are not there
+
+
+cdef class FlowHeads:
+    cdef readonly long evicted
+    cdef Py_ssize_t _depth
+    cdef uint32_t _limit
+    cdef uint32_t _count     # slots in use; slot 0 is none
+    cdef uint32_t _capacity
+    cdef uint32_t _newest
+    cdef uint32_t _oldest
+    cdef uint64_t _secret[2]
+    cdef Flow* _flows
+    cdef uint32_t* _buckets
+    cdef uint32_t _mask
+
+    cdef int decide(self, const unsigned char* p, const Found* found, int64_t time, Decision* out) except -1
+    cdef uint32_t _flow(self, const Key* key, uint64_t hashed) noexcept
+    cdef uint32_t _new(self, const Key* key, uint64_t hashed) except 0
+    cdef void _use(self, uint32_t slot) noexcept
+    cdef void _unlink(self, uint32_t slot) noexcept
+    cdef int _grow(self) except -1
+    cdef uint64_t _hash(self, const Key* key) noexcept
+    cdef bint _cut(self, Side* side, const Found* found, uint32_t first, Decision* out) noexcept
+    cdef bint _is_new(self, Flow* flow, bint up, uint32_t first) noexcept

@@ -1,0 +1,21 @@
+from collections.abc import Iterable
+
+from vermilion_capture.heads import FlowHeads
+from vermilion_capture.packet import Segment
+from vermilion_capture.ring import Block
+
+class Sieve:
+    heads: FlowHeads
+    merged: int
+    damaged: int
+    newest: int
+    def __init__(
+        self,
+        depth: int = ...,
+        ports: Iterable[int] = (),
+        networks: Iterable[str] = (),
+    ) -> None: ...
+    @property
+    def counts(self) -> dict[str, int]: ...
+    def frame(self, data: bytes, link_type: int, time: int) -> tuple[int, Segment, int, int] | None: ...
+    def block(self, block: Block) -> list[tuple[int, Segment, int, int]]: ...

@@ -1,0 +1,145 @@
+"""What of the packets is published: the heads of TCP flows, but for ports and networks left out.
+
+A packet that is not published costs no object. What was not wanted is counted by its reason.
+"""
+
+from ipaddress import ip_network
+
+from libc.stdint cimport int64_t
+from libc.string cimport memcmp, memcpy
+from vermilion_capture.heads cimport Decision, FlowHeads
+from vermilion_capture.packet cimport FOUND, REASON_COUNT, Found, built, find, link_known
+from vermilion_capture.ring cimport Block, Packet
+
+from vermilion_capture.heads import DEPTH
+from vermilion_capture.packet import REASONS
+
+cdef enum:
+    KEPT = REASON_COUNT
+    BEYOND_HEAD
+    EXCLUDED_PORT
+    EXCLUDED_NETWORK
+    FILTERED
+    PACKETS
+    COUNTERS
+
+_NAMES = ("", "acknowledgment", *REASONS[2:], "kept", "beyond_head", "excluded_port",
+          "excluded_network", "filtered", "packets")  # fmt: skip
+
+
+cdef struct Network:
+    int width
+    int whole                # bytes that must be equal
+    unsigned char mask       # of the byte behind them
+    unsigned char address[17]
+
+
+cdef class Sieve:
+    """Decides for each packet; ``heads`` are the flows'.
+
+    ``ports`` and ``networks`` (as ``192.0.2.0/24``) are left out, whichever end has them.
+    ``merged``: frames longer than the MTU allows, which offloading has put together; ``newest``: the
+    newest packet time, microseconds. Raises ValueError for what is no network.
+    """
+
+    cdef readonly FlowHeads heads
+    cdef readonly long merged
+    cdef readonly long damaged
+    cdef readonly int64_t newest
+    cdef long _counts[COUNTERS]
+    cdef unsigned char _ports[8192]
+    cdef bint _by_port
+    cdef Network _networks[256]
+    cdef int _network_count
+
+    def __init__(self, Py_ssize_t depth=DEPTH, ports=(), networks=()):
+        self.heads = FlowHeads(depth)
+        for port in ports:
+            self._by_port = True
+            self._ports[<unsigned short>port >> 3] |= 1 << (port & 7)
+        networks = [ip_network(each, strict=False) for each in networks]
+        if len(networks) > 256:
+            raise ValueError(f"{len(networks)} networks: at most 256 are taken")
+        for each in networks:
+            self._add(each.network_address.packed, each.prefixlen)
+
+    cdef _add(self, bytes address, int bits):
+        cdef Network* network = &self._networks[self._network_count]
+        network.width, network.whole = len(address), bits // 8
+        network.mask = (0xFF00 >> (bits & 7)) & 0xFF
+        memcpy(network.address, <const char*>address, len(address))
+        self._network_count += 1
+
+    @property
+    def counts(self):
+        """``packets`` seen, ``kept`` for publishing, and each reason for which one was not."""
+        return {_NAMES[i]: self._counts[i] for i in range(1, COUNTERS) if self._counts[i]}
+
+    def frame(self, bytes data not None, int link_type, int64_t time):
+        """What to publish of one frame: (time, Segment, ordinal, missing), or None. Raises ValueError."""
+        cdef Found found
+        found.tags = 0
+        if not link_known(link_type):
+            raise ValueError(f"link type {link_type}")
+        self._counts[PACKETS] += 1
+        self.newest = max(self.newest, time)
+        return self._take(data, len(data), link_type, time, &found)
+
+    def block(self, Block block not None):
+        """What to publish of a block: a list of the same."""
+        cdef Packet packet
+        cdef Found found
+        cdef list taken = []
+        cdef Py_ssize_t tag
+        while block.step(&packet):
+            self._counts[PACKETS] += 1
+            self.newest = max(self.newest, packet.time)
+            found.tags = 0
+            tag = 0
+            if packet.tag >= 0:
+                found.tags, found.vlans[0], tag = 1, packet.tag & 0x0FFF, 4
+            if packet.wire_length > block.longest:
+                self.merged += 1
+            if block.wanted is not None and not block.wanted(block.framed(&packet), packet.wire_length + tag):
+                self._counts[FILTERED] += 1
+                continue
+            one = self._take(packet.data, packet.captured, block.link_type, packet.time, &found)
+            if one is not None:
+                taken.append(one)
+        self.damaged += block.damaged
+        return taken
+
+    cdef object _take(self, const unsigned char* p, Py_ssize_t end, int link_type, int64_t time, Found* found):
+        cdef Decision decision
+        cdef int reason = find(p, end, link_type, found)
+        if reason == FOUND:
+            reason = self._excluded(p, found)
+        if reason == FOUND:
+            reason = KEPT if self.heads.decide(p, found, time, &decision) else BEYOND_HEAD
+        self._counts[reason] += 1
+        if reason != KEPT:
+            return None
+        found.captured = decision.length
+        return time, built(p, found), decision.ordinal, decision.missing
+
+    cdef int _excluded(self, const unsigned char* p, const Found* found) noexcept:
+        cdef int i
+        if self._by_port and (self._port(found.src_port) or self._port(found.dst_port)):
+            return EXCLUDED_PORT
+        for i in range(self._network_count):
+            if self._networks[i].width == found.width and (
+                inside(&self._networks[i], p + found.addresses)
+                or inside(&self._networks[i], p + found.addresses + found.width)
+            ):
+                return EXCLUDED_NETWORK
+        return FOUND
+
+    cdef bint _port(self, int port) noexcept:
+        return self._ports[port >> 3] >> (port & 7) & 1
+
+
+cdef bint inside(const Network* network, const unsigned char* address) noexcept:
+    if memcmp(network.address, address, network.whole):
+        return False
+    # A network of all bits has no byte behind them.
+    return not network.mask or not (network.address[network.whole] ^ address[network.whole]) & network.mask
