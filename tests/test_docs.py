@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.core import Metric
 from typer.main import get_command
 
 from vermilion.main import app
@@ -147,7 +148,11 @@ def test_every_right_of_every_role_is_in_the_table() -> None:
     ]
 
 
+def metrics() -> list[Metric]:
+    """What the services show."""
+    return [*Metrics("any").registry.collect(), *CaptureMetrics(Numbers).registry.collect()]
+
+
 def test_every_metric_is_in_the_list() -> None:
-    families = [*Metrics("any").registry.collect(), *CaptureMetrics(Numbers).registry.collect()]
-    exposed = [f"{each.name}_total" if each.type == "counter" else each.name for each in families]
+    exposed = [f"{each.name}_total" if each.type == "counter" else each.name for each in metrics()]
     assert [SPAN.findall(row[0])[0] for row in table(CONFIGURATION, "Metrics")] == exposed

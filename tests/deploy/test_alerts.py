@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from deploy.chart import ROOT, tool
-
-from vermilion_capture.heartbeats import Tally
-from vermilion_capture.metrics import CaptureMetrics
-from vermilion_pipeline.metrics import Metrics
+from test_docs import metrics
 
 ALERTS = ROOT / "deploy/prometheus/alerts.yaml"
 DASHBOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
@@ -28,12 +25,9 @@ def names() -> list[str]:
 def exposed() -> set[str]:
     """The names of the series that the services show."""
     found = set()
-    for registry in (Metrics("any").registry, CaptureMetrics(Tally).registry):
-        for family in registry.collect():
-            suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(
-                family.type, [""]
-            )
-            found |= {family.name + suffix for suffix in suffixes}
+    for family in metrics():
+        suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])
+        found |= {family.name + suffix for suffix in suffixes}
     return found
 
 

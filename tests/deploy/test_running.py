@@ -2,11 +2,14 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -259,7 +262,68 @@ def test_users_and_authorities_reach_the_services_and_a_replica_that_restarts_lo
             assert pod.stop() == 0
             release.wait_until_ready((release.pod(name), name))
         Pod(cluster, "capture-last", spec).run()
-        reader = secured.client(certificates, "tail")
-        monkeypatch.setenv("VERMILION_KAFKA", json.dumps(reader))
+        monkeypatch.setenv("VERMILION_KAFKA", json.dumps(secured.client(certificates, "tail")))
         found = answers(bootstrap, 3 * expected)
         assert len({each["event_id"] for each in found}) == 3 * expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may capture without the launcher's capability")
+def test_a_sensor_of_the_daemon_set_reads_its_interface(tmp_path: Path, kafka_bootstrap: str) -> None:
+    prefix = f"sensor-{uuid.uuid4().hex[:8]}."
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        group = {"name": "all", "interfaces": ["lo"], "bpf": f"tcp port {port}", "ringMib": 8}
+        objects = rendered(
+            CHART / "ci/capture-values.yaml",
+            f"kafka.bootstrapServers={json.dumps(kafka_bootstrap)}",
+            f"kafka.topicPrefix={json.dumps(prefix)}",
+            f"capture.groups={json.dumps([group])}",
+        )
+        here = ("-b", kafka_bootstrap, "--topic-prefix", prefix)
+        assert vermilion("topics", "create", *here, "--partitions", "1").returncode == 0
+        with Running(Cluster(tmp_path / "pods", {}), objects) as release:
+            sensor = release.pod(f"{NAME}-capture-all")
+            release.wait_until_ready((sensor, f"{NAME}-capture-all"))
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(b"hello, sensor")
+            wait_for(
+                lambda: (
+                    "vermilion_capture_records_total 0" not in get(release.ports[sensor.name], "/metrics")[1]
+                ),
+                "the sensor to have seen a packet",
+            )
+            assert sensor.stop() == 0, sensor.log()
+    done = vermilion("tail", "payloads", "--format", "json", "--from", "beginning", "--quiet-for", "2", *here)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    seen = [record for record in records if port in (record.get("src_port"), record.get("dst_port"))]
+    assert seen
+    assert {record["sensor"] for record in seen} == {"node"}
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("setcap", "capsh", "cc"))),
+    reason="needs root, setcap and capsh (libcap2-bin) and a C compiler",
+)
+def test_the_launcher_keeps_its_right_where_escalation_is_not_allowed() -> None:
+    security = next(pods(rendered(CHART / "ci/capture-values.yaml")))[1]["containers"][0]["securityContext"]
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"]["add"] == ["NET_RAW"]
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        binary = Path(folder, "vermilion-capture")
+        source = ROOT / "services/capture/launcher/vermilion-capture.c"
+        subprocess.run(["cc", '-DVERMILION="/bin/echo"', "-o", binary, source], check=True)
+        subprocess.run(["setcap", "cap_net_raw+ep", binary], check=True)
+
+        def started(held: str) -> tuple[int, str]:
+            # As a runtime does: another user, what was added is held, and no_new_privs (capabilities(7): then
+            # a file gives what its process holds already, and nothing else).
+            user = ["--keep=1", "--gid=10001", "--uid=10001", f"--caps={held}", "--no-new-privs"]
+            command = ["capsh", *user, f"--shell={binary}", "--", "--interface", "lo"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+            return done.returncode, done.stdout or done.stderr
+
+        assert started("cap_net_raw=ep") == (0, "capture --interface lo\n")
+        code, told = started("=")
+        assert code == 1
+        assert "no right to open packet sockets" in told
