@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import secured
 from cli.command import vermilion
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from deploy.chart import CHART, NAMESPACE, RELEASE, ROOT, Object, of_kind, pods, rendered, tool
 from deploy.kubelet import Cluster, Pod
@@ -97,6 +98,15 @@ def probes(container: Object, port: int) -> dict[str, int]:
     return {path: get(port, path)[0] for path in paths}
 
 
+def members(port: int, group: str) -> list[str]:
+    """The names that a group's members keep over restarts; none while its coordinator is looked for."""
+    admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
+    with contextlib.suppress(KafkaException):
+        found = admin.describe_consumer_groups([group])[group].result(30)
+        return [member.group_instance_id for member in found.members]
+    return []
+
+
 def answers(bootstrap: str, count: int) -> list[dict[str, Any]]:
     """So many records of ``classified``; fails where there are more."""
     here = ("-b", bootstrap, "--topic-prefix", PREFIX, "--format", "json", "--from", "beginning")
@@ -141,10 +151,11 @@ def test_the_demo_classifies_what_is_replayed(tmp_path: Path, kafka_home: Path) 
         fingerprint, classify = release.pod(f"{NAME}-fingerprint"), release.pod(f"{NAME}-classify")
         release.wait_until_ready((fingerprint, f"{NAME}-fingerprint"), (classify, f"{NAME}-classify"))
         # A group's member of a name of its own keeps its partitions while it restarts.
-        admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"})
         for pod, stage in ((fingerprint, "fingerprint"), (classify, "classify")):
-            group = admin.describe_consumer_groups([PREFIX + stage])[PREFIX + stage].result(30)
-            assert [member.group_instance_id for member in group.members] == [pod.name]
+            wait_for(
+                lambda group=PREFIX + stage, name=pod.name: members(port, group) == [name],  # type: ignore[misc]
+                f"{pod.name} to be in its group by its name",
+            )
         told = release.job("-replay-")
         assert f"{len(expected)} of {len(expected)} answered (100 %)" in told
         found = answers(f"127.0.0.1:{port}", len(expected))
