@@ -495,3 +495,47 @@ def test_everything_is_denied_but_what_each_component_needs(values: Path) -> Non
     assert allowed("knowledge", "egress") == allowed("knowledge", "ingress") == set()
     assert allowed("kafka", "ingress") == ({9092} if demo else set())
     assert 9464 in allowed("test", "egress")
+
+
+@pytest.mark.parametrize(
+    ("toggle", "values", "brings"),
+    [
+        ("fingerprint.enabled", MINIMAL, "StatefulSet Service PodDisruptionBudget"),
+        ("classify.enabled", MINIMAL, "StatefulSet Service PodDisruptionBudget"),
+        ("capture.enabled", CAPTURE, "DaemonSet DaemonSet Service"),
+        ("replay.enabled", DEMO, "Job"),
+        ("podDisruptionBudget.enabled", MINIMAL, "PodDisruptionBudget PodDisruptionBudget"),
+        ("networkPolicy.enabled", MINIMAL, 4 * "NetworkPolicy "),
+        ("serviceMonitor.enabled", MINIMAL, "ServiceMonitor"),
+        ("prometheusRule.enabled", MINIMAL, "PrometheusRule"),
+        ("grafanaDashboard.enabled", MINIMAL, "ConfigMap"),
+        ("strimzi.users", STRIMZI, 4 * "KafkaUser "),
+        ("knowledge.publish", STRIMZI, "Job"),
+    ],
+)
+def test_each_toggle_brings_its_objects_and_nothing_else(toggle: str, values: Path, brings: str) -> None:
+    # What users are called by themselves, when Strimzi makes none.
+    more = (
+        ['kafka.auth.secret="someone"', 'kafka.tls.caSecret="authority"'] if toggle == "strimzi.users" else []
+    )
+    names = [
+        {(found["kind"], found["metadata"]["name"]) for found in rendered(values, f"{toggle}={on}", *more)}
+        for on in ("true", "false")
+    ]
+    assert sorted(kind for kind, _ in names[0] - names[1]) == sorted(brings.split())
+    assert names[1] <= names[0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "values", "part"),
+    [
+        ("topologySpread.enabled=false", MINIMAL, "topologySpreadConstraints"),
+        ('topics.mode="none"', MINIMAL, "--partitions"),
+        ("kafka.demo.persistence.enabled=false", DEMO, "volumeClaimTemplates"),
+        ("kafka.tls.enabled=false", SCRAM, "ssl.ca.location"),
+        ('registry.existingSecret=""', SCRAM, "VERMILION_REGISTRY_URL"),
+    ],
+)
+def test_each_part_can_be_left_out(setting: str, values: Path, part: str) -> None:
+    assert part in json.dumps(rendered(values))
+    assert part not in json.dumps(rendered(values, setting))
