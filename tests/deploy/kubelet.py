@@ -103,15 +103,24 @@ class Pod:
 
     def _fill(self, volume: Object) -> None:
         folder = self._volume(volume["name"])
-        folder.mkdir(parents=True, exist_ok=True)
+        # A pod's own volumes do not outlive it.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        files: dict[str, bytes] = {}
         if "secret" in volume:
             found = self._cluster.secrets[volume["secret"]["secretName"]]
-            for item in volume["secret"]["items"]:
-                (folder / item["path"]).write_bytes(found[item["key"]])
+            files = {item["path"]: found[item["key"]] for item in volume["secret"]["items"]}
         elif "configMap" in volume:
             for name, content in self._cluster.configs[volume["configMap"]["name"]].items():
                 readable = name.endswith(".properties")
-                (folder / name).write_bytes(self.text(content.decode()).encode() if readable else content)
+                files[name] = self.text(content.decode()).encode() if readable else content
+        # As Kubernetes lays them out, to change all at once: links, through a link, to a hidden folder.
+        for name, content in files.items():
+            (folder / "..1").mkdir(exist_ok=True)
+            (folder / "..1" / name).write_bytes(content)
+            (folder / name).symlink_to(f"..data/{name}")
+        if files:
+            (folder / "..data").symlink_to("..1")
 
     def _environment(self, container: Object) -> dict[str, str]:
         found: dict[str, str] = {}
