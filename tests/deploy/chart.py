@@ -15,7 +15,12 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/vermilion"
 EXAMPLES = sorted((CHART / "ci").glob("*.yaml"))
 MINIMAL = CHART / "ci/minimal-values.yaml"
+DEMO, SCRAM, STRIMZI, CAPTURE = (
+    CHART / f"ci/{name}-values.yaml" for name in ("demo", "scram", "strimzi", "capture")
+)
 RELEASE, NAMESPACE = "trial", "flows"
+NAME = f"{RELEASE}-vermilion"
+each_example = pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
 Object = dict[str, Any]
 
 

@@ -1,111 +1,32 @@
-"""The chart: it renders what Kubernetes takes, asks for no more than it needs, refuses what is wrong."""
+"""The chart: no pod asks for more than it needs, and every part fits the others."""
 
-import functools
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
-import kubernetes_validate
 import pytest
-import yaml
 from deploy.chart import (
-    CHART,
+    CAPTURE,
+    DEMO,
     EXAMPLES,
     MINIMAL,
+    NAME,
     NAMESPACE,
     RELEASE,
-    ROOT,
+    SCRAM,
+    STRIMZI,
     containers,
+    each_example,
     environment,
-    helm,
     of_kind,
     pods,
-    refusal,
     rendered,
-    tool,
 )
 from test_docs import options_of
 
 from vermilion_pipeline.rights import ROLES, Right, of
 from vermilion_pipeline.settings import Settings, load
 from vermilion_pipeline.topics import TOPICS
-
-CUSTOM = ("keda.sh/", "monitoring.coreos.com/", "kafka.strimzi.io/")
-DEMO = CHART / "ci/demo-values.yaml"
-SCRAM = CHART / "ci/scram-values.yaml"
-STRIMZI = CHART / "ci/strimzi-values.yaml"
-CAPTURE = CHART / "ci/capture-values.yaml"
-NAME = f"{RELEASE}-vermilion"
-each_example = pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
-
-
-@each_example
-def test_lint_is_strict_and_content(values: Path) -> None:
-    done = helm("lint", "--strict", CHART, "--values", values)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("version", ["1.27", "1.34"])
-def test_kubernetes_schemas_take_it(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # It reads 2 MB of definitions anew for every object.
-    contents = functools.cache(kubernetes_validate.utils.schema_contents)
-    monkeypatch.setattr(kubernetes_validate.utils, "schema_contents", contents)
-    objects = [json.dumps(found) for values in EXAMPLES for found in rendered(values)]
-    for found in map(json.loads, dict.fromkeys(objects)):
-        if not found["apiVersion"].startswith(CUSTOM):
-            kubernetes_validate.validate(found, version, strict=True)
-
-
-def test_the_schemas_do_refuse() -> None:
-    service = rendered()[0]
-    service["spec"]["unheard"] = 1
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(service, "1.34", strict=True)
-
-
-def custom(prefixes: tuple[str, ...]) -> list[dict[str, Any]]:
-    return [
-        found for values in EXAMPLES for found in rendered(values) if found["apiVersion"].startswith(prefixes)
-    ]
-
-
-def checked(command: list[str], objects: list[dict[str, Any]]) -> list[str]:
-    done = subprocess.run(command, input=json.dumps(objects), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-def test_models_of_keda_and_prometheus_operator_take_it() -> None:
-    if not (script := ROOT / ".tools/crds/node/check.mjs").exists():
-        pytest.skip("the models are not here: make tools")
-    command, objects = [tool("node", "apt-get install nodejs"), str(script)], custom(CUSTOM[:2])
-    assert {found["kind"] for found in objects} == {"ScaledObject", "PrometheusRule", "ServiceMonitor"}
-    assert checked(command, objects) == []
-    for found in objects:
-        found["spec"]["unheard"] = 1
-    assert len(checked(command, objects)) == len(objects)
-
-
-def test_models_of_strimzi_take_it() -> None:
-    if not (models := ROOT / ".tools/crds/strimzi").exists():
-        pytest.skip("the models are not here: make tools")
-    tool("javac", "a JDK compiles the check: apt-get install openjdk-17-jdk-headless")
-    command = ["java", "-cp", f"{models}/*", str(ROOT / "tools/crds/Strimzi.java")]
-    objects = custom(CUSTOM[2:])
-    assert {found["kind"] for found in objects} == {"KafkaTopic", "KafkaUser"}
-    wrong = json.loads(json.dumps(objects[0]))
-    wrong["metadata"]["name"] = "wrong"
-    wrong["spec"]["unheard"] = 1
-    lines = checked(command, [*objects, wrong])
-    assert [line for line in lines if "wrong" not in line] == []
-    assert any("unheard" in line for line in lines)
-
-
-def test_with_nothing_given_it_says_what_it_needs() -> None:
-    assert "Set kafka.bootstrapServers to its addresses" in refusal(None)
 
 
 def test_with_kafka_given_it_is_a_working_system() -> None:
@@ -115,88 +36,6 @@ def test_with_kafka_given_it_is_a_working_system() -> None:
     assert {found["kind"] for found in objects} == {
         "Job", "NetworkPolicy", "Pod", "PodDisruptionBudget", "Service", "ServiceAccount", "StatefulSet",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        (("kafka.demo.enabled=true",), "Leave one out"),
-        (('kafka.auth={"type": "sasl"}',), "needs a Secret for the role"),
-        (('kafka.auth={"type": "sasl", "secret": "s"}',), "needs a user for the role"),
-        (('kafka.auth={"type": "certificate", "secret": "s"}',), "needs kafka.tls.enabled=true"),
-        (('topics.mode="strimzi"',), "set strimzi.cluster"),
-        (("strimzi.users=true", 'strimzi.cluster="c"'), "needs kafka.auth.type"),
-        (("capture.enabled=true",), "needs capture.groups"),
-        (("replay.enabled=true",), "set replay.existingClaim or replay.configMap"),
-        (('replay={"enabled": true, "existingClaim": "a", "configMap": "b"}',), "Leave one out"),
-        (("fingerprint.replicas=13",), "more than topics.partitions=12"),
-        (('classify.autoscaling.mode="keda"',), "needs keda.prometheusAddress"),
-        (('registry={"url": "http://r", "existingSecret": "s"}',), "leave one out"),
-    ],
-)
-def test_what_does_not_go_together_is_told_in_a_sentence(settings: tuple[str, ...], sentence: str) -> None:
-    assert sentence in refusal(MINIMAL, *settings)
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [
-        'unheard="of"',
-        "fingerprint.replica=3",
-        'fingerprint.replicas="three"',
-        "fingerprint.terminationGracePeriodSeconds=10",
-        'fingerprint.autoscaling.mode="hpa,keda"',
-        'fingerprint.autoscaling={"mode": "hpa", "keda": true}',
-        'image.tag="latest"',
-        'classify.image.tag="latest"',
-        'classify.image.digest="sha256:12"',
-        'image.registry="https://registry.example.com"',
-        "security.user=0",
-        'kafka.bootstrapServers="kafka"',
-        'kafka.config={"sasl.password": "x"}',
-        'kafka.config={"linger.ms": 5}',
-        'registry.url="http://user:password@registry"',
-        "topics.partitions=0",
-        'capture.groups=[{"name": "all"}]',
-        'capture.groups=[{"name": "all", "interfaces": ["eth0"], "privileged": true}]',
-        'replay.files=["/etc/passwd"]',
-        'replay.files=["--verify"]',
-        'podDisruptionBudget.maxUnavailable="0%"',
-        'prometheusRule.alerts={"Unheard": {"enabled": false}}',
-        "httpPort=70000",
-    ],
-)
-def test_the_schema_refuses(setting: str) -> None:
-    assert "values don't meet the specifications of the schema" in refusal(MINIMAL, setting)
-
-
-def test_the_schema_knows_every_value_and_is_closed_everywhere() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())
-
-    def closed(part: Any, path: str) -> list[str]:
-        if isinstance(part, list):
-            return [found for inner in part for found in closed(inner, path)]
-        if not isinstance(part, dict):
-            return []
-        # A mapping of names that are the user's own says what its values are.
-        open_here = part.get("type") == "object" and part.get("additionalProperties", True) is True
-        below = [found for name, inner in part.items() for found in closed(inner, f"{path}.{name}")]
-        return [path, *below] if open_here else below
-
-    # Helm hands `global` to every chart that is in another one.
-    assert closed(schema, "") == [".properties.global"]
-
-    def unknown(value: Any, part: dict[str, Any]) -> list[str]:
-        part = schema["$defs"][part["$ref"].rsplit("/", 1)[1]] if "$ref" in part else part
-        if not isinstance(value, dict) or "properties" not in part:
-            return []
-        names = [name for name in part["properties"] if name not in value]
-        return names + [n for name, inner in value.items() for n in unknown(inner, part["properties"][name])]
-
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
-    assert set(unknown(values, schema)) <= {"global", "cpu", "ephemeral-storage"} | set(
-        schema["properties"]["prometheusRule"]["properties"]["alerts"]["properties"]
-    )
 
 
 @each_example
@@ -221,21 +60,6 @@ def test_no_root_no_privilege_no_latest(values: Path) -> None:
             assert re.fullmatch(r"(?!.*:latest$)\S+(:[\w.-]+|@sha256:[0-9a-f]{64})", container["image"])
             assert container["resources"]["limits"]["memory"], name
             assert container["resources"]["requests"]["cpu"], name
-
-
-def test_the_registry_the_tag_and_a_digest_make_an_image() -> None:
-    def image(*settings: str) -> str:
-        found = of_kind(rendered(MINIMAL, *settings), "StatefulSet")[f"{NAME}-classify"]
-        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
-
-    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
-    digest = "sha256:" + 64 * "a"
-    assert image() == f"vermilion-classify:{version}"
-    assert image('image.registry="registry.example.com:5000/team"', 'image.tag="1"') == (
-        "registry.example.com:5000/team/vermilion-classify:1"
-    )
-    assert image('classify.image.tag="2"', 'image.tag="1"') == "vermilion-classify:2"
-    assert image(f'classify.image.digest="{digest}"') == f"vermilion-classify@{digest}"
 
 
 @each_example
@@ -424,32 +248,6 @@ def test_a_replay_runs_again_only_when_it_is_another_one() -> None:
     assert job() != job('kafka.topicPrefix="other."')
 
 
-def test_every_alert_can_be_changed_or_left_out() -> None:
-    rules = of_kind(rendered(STRIMZI), "PrometheusRule")["vermilion"]["spec"]["groups"][0]["rules"]
-    given = yaml.safe_load((CHART / "files/prometheus/alerts.yaml").read_text())["groups"][0]["rules"]
-    known = json.loads((CHART / "values.schema.json").read_text())["properties"]["prometheusRule"]
-    assert [rule["alert"] for rule in given] == list(known["properties"]["alerts"]["properties"])
-    expected = [rule for rule in given if rule["alert"] != "VermilionKnowledgeOld"]
-    expected[0] |= {"for": "30m", "labels": {"severity": "critical"}}
-    assert rules == expected
-
-
-def test_the_readme_is_of_these_values() -> None:
-    done = subprocess.run([sys.executable, ROOT / "tools/chart_readme.py", "--check"], check=False)
-    assert done.returncode == 0, "make chart-readme"
-    assert not re.search(r"\|\s*\|$", (CHART / "README.md").read_text(), re.MULTILINE), (
-        "a value without a text"
-    )
-
-
-def test_versions_agree() -> None:
-    import tomllib
-
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    project = tomllib.loads((ROOT / "cli/pyproject.toml").read_text())
-    assert chart["appVersion"] == project["project"]["version"]
-
-
 @each_example
 def test_every_variable_is_a_setting(values: Path) -> None:
     known = {f"VERMILION_{name.upper()}" for name in Settings.model_fields} | {"HOME"}
@@ -495,47 +293,3 @@ def test_everything_is_denied_but_what_each_component_needs(values: Path) -> Non
     assert allowed("knowledge", "egress") == allowed("knowledge", "ingress") == set()
     assert allowed("kafka", "ingress") == ({9092} if demo else set())
     assert 9464 in allowed("test", "egress")
-
-
-@pytest.mark.parametrize(
-    ("toggle", "values", "brings"),
-    [
-        ("fingerprint.enabled", MINIMAL, "StatefulSet Service PodDisruptionBudget"),
-        ("classify.enabled", MINIMAL, "StatefulSet Service PodDisruptionBudget"),
-        ("capture.enabled", CAPTURE, "DaemonSet DaemonSet Service"),
-        ("replay.enabled", DEMO, "Job"),
-        ("podDisruptionBudget.enabled", MINIMAL, "PodDisruptionBudget PodDisruptionBudget"),
-        ("networkPolicy.enabled", MINIMAL, 4 * "NetworkPolicy "),
-        ("serviceMonitor.enabled", MINIMAL, "ServiceMonitor"),
-        ("prometheusRule.enabled", MINIMAL, "PrometheusRule"),
-        ("grafanaDashboard.enabled", MINIMAL, "ConfigMap"),
-        ("strimzi.users", STRIMZI, 4 * "KafkaUser "),
-        ("knowledge.publish", STRIMZI, "Job"),
-    ],
-)
-def test_each_toggle_brings_its_objects_and_nothing_else(toggle: str, values: Path, brings: str) -> None:
-    # What users are called by themselves, when Strimzi makes none.
-    more = (
-        ['kafka.auth.secret="someone"', 'kafka.tls.caSecret="authority"'] if toggle == "strimzi.users" else []
-    )
-    names = [
-        {(found["kind"], found["metadata"]["name"]) for found in rendered(values, f"{toggle}={on}", *more)}
-        for on in ("true", "false")
-    ]
-    assert sorted(kind for kind, _ in names[0] - names[1]) == sorted(brings.split())
-    assert names[1] <= names[0]
-
-
-@pytest.mark.parametrize(
-    ("setting", "values", "part"),
-    [
-        ("topologySpread.enabled=false", MINIMAL, "topologySpreadConstraints"),
-        ('topics.mode="none"', MINIMAL, "--partitions"),
-        ("kafka.demo.persistence.enabled=false", DEMO, "volumeClaimTemplates"),
-        ("kafka.tls.enabled=false", SCRAM, "ssl.ca.location"),
-        ('registry.existingSecret=""', SCRAM, "VERMILION_REGISTRY_URL"),
-    ],
-)
-def test_each_part_can_be_left_out(setting: str, values: Path, part: str) -> None:
-    assert part in json.dumps(rendered(values))
-    assert part not in json.dumps(rendered(values, setting))

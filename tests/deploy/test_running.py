@@ -19,7 +19,7 @@ import secured
 from cli.command import vermilion
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from deploy.chart import CHART, NAMESPACE, RELEASE, ROOT, Object, of_kind, pods, rendered, tool
+from deploy.chart import CAPTURE, DEMO, NAME, NAMESPACE, ROOT, SCRAM, Object, of_kind, pods, rendered, tool
 from deploy.kubelet import Cluster, Pod
 from e2e.services import wait_for
 from fingerprint.hellos import RECORDING
@@ -27,7 +27,6 @@ from fingerprint.hellos import RECORDING
 from vermilion.dev import kafka
 from vermilion_classify.store import default_path
 
-NAME = f"{RELEASE}-vermilion"
 PREFIX = "vermilion."
 
 pytestmark = pytest.mark.kafka
@@ -132,7 +131,7 @@ def kafka_home(tmp_path: Path) -> Path:
 
 def test_the_demo_classifies_what_is_replayed(tmp_path: Path, kafka_home: Path) -> None:
     port = free_port()
-    objects = rendered(CHART / "ci/demo-values.yaml")
+    objects = rendered(DEMO)
     configs: dict[str, dict[str, bytes]] = {"captures": {RECORDING.name: RECORDING.read_bytes()}}
     for name, config in of_kind(objects, "ConfigMap").items():
         configs[name] = {file: text.encode() for file, text in config["data"].items()}
@@ -245,7 +244,7 @@ def test_users_and_authorities_reach_the_services_and_a_replica_that_restarts_lo
     roles = ("capture", "fingerprint", "classify", "admin")
     users = {role: {"username": role, "secret": f"kafka-{role}"} for role in roles}
     objects = rendered(
-        CHART / "ci/scram-values.yaml",
+        SCRAM,
         f"kafka.bootstrapServers={json.dumps(bootstrap)}",
         f"kafka.auth.users={json.dumps(users)}",
         'registry.existingSecret=""',
@@ -285,7 +284,7 @@ def test_a_sensor_of_the_daemon_set_reads_its_interface(tmp_path: Path, kafka_bo
         port = server.getsockname()[1]
         group = {"name": "all", "interfaces": ["lo"], "bpf": f"tcp port {port}", "ringMib": 8}
         objects = rendered(
-            CHART / "ci/capture-values.yaml",
+            CAPTURE,
             f"kafka.bootstrapServers={json.dumps(kafka_bootstrap)}",
             f"kafka.topicPrefix={json.dumps(prefix)}",
             f"capture.groups={json.dumps([group])}",
@@ -316,7 +315,7 @@ def test_a_sensor_of_the_daemon_set_reads_its_interface(tmp_path: Path, kafka_bo
     reason="needs root, setcap and capsh (libcap2-bin) and a C compiler",
 )
 def test_the_launcher_keeps_its_right_where_escalation_is_not_allowed() -> None:
-    security = next(pods(rendered(CHART / "ci/capture-values.yaml")))[1]["containers"][0]["securityContext"]
+    security = next(pods(rendered(CAPTURE)))[1]["containers"][0]["securityContext"]
     assert security["allowPrivilegeEscalation"] is False
     assert security["capabilities"]["add"] == ["NET_RAW"]
     with tempfile.TemporaryDirectory() as folder:
