@@ -29,7 +29,7 @@ COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 
 SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/buildtools/src/*/*.py)
 
 .PHONY: help setup build demo test lint kafka registry tools chart-readme fuzz bench bench-live bench-replay \
-	chaos soak scaling images pins clean
+	chaos soak scaling wire images pins clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -129,6 +129,10 @@ soak: setup kafka ## half an hour of traffic (VERMILION_SOAK_MINUTES): does memo
 
 scaling: setup kafka ## what 2 and 4 replicas of classify do, each on a quarter of a core (root)
 	PYTHONPATH=tests $(BIN)/python -m chaos.scaling
+
+wire: setup ## rounds of real clients over a lossy wire, seen live (VERMILION_WIRE_ROUNDS, _FLOWS, _SEED; root)
+	VERMILION_WIRE_ROUNDS=$${VERMILION_WIRE_ROUNDS:-10} VERMILION_WIRE_FLOWS=$${VERMILION_WIRE_FLOWS:-5} \
+	VERMILION_WIRE_SEED=$${VERMILION_WIRE_SEED:-$$RANDOM} $(BIN)/python -m pytest -m "not kafka" tests/wire
 
 .cache/bench-installed: .cache/setup requirements/bench.txt
 	$(UV) install --quiet --python $(BIN)/python --no-deps --require-hashes --target .cache/bench -r requirements/bench.txt

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 SECONDS = 3
 BYTES = 300
 BEYOND = (50_000, 100_000, 200_000, 400_000, 0)
-RECORDS = (10_000, 20_000, 40_000, 80_000, 0)
+RECORDS = (50_000, 100_000, 200_000, 400_000, 0)
 UNBOUND = 400_000
 """Packets that would be sent a second when no rate is given."""
 
@@ -33,7 +33,8 @@ def one_rate(flood: Path, folder: str, rate: int, depth: int) -> None:
     from vermilion_pipeline.topics import PAYLOADS
 
     count = (rate or UNBOUND) * SECONDS
-    encode = Codec().encoder(PAYLOADS)
+    codec = Codec()
+    header, encode = codec.header(PAYLOADS), codec.encoder(PAYLOADS)
     source = LiveSource(LiveCapture(["two"]), "bench", Policy(depth))
     dump = subprocess.Popen(
         ["tcpdump", "-i", "two", "-n", "-B", "65536", "-w", f"{folder}/out.pcap"],
@@ -55,7 +56,7 @@ def one_rate(flood: Path, folder: str, rate: int, depth: int) -> None:
     before = time.process_time()
     with contextlib.suppress(KeyboardInterrupt):
         for item in source:
-            encode(item.record)
+            item.encoded(header, encode)
     spent = time.process_time() - before
     dump.terminate()
     _, told = dump.communicate()

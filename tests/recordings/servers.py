@@ -124,20 +124,23 @@ class Server(ThreadingHTTPServer):
         try:
             super().finish_request(request, client_address)
             if isinstance(request, ssl.SSLSocket):
-                request.unwrap().close()
+                request.unwrap()
         except OSError:
             pass
+        finally:
+            if isinstance(request, ssl.SSLSocket):
+                request.close()
 
     def handle_error(self, request: Request, client_address: object) -> None:
         """Say nothing."""
 
 
-def contexts() -> dict[bool, ssl.SSLContext]:
+def contexts(folder: Path) -> dict[bool, ssl.SSLContext]:
     """The TLS settings of today, and (True) those of a server that never learnt TLS 1.3."""
     made = {}
     for old in (False, True):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(WORK / "server.pem")
+        context.load_cert_chain(folder / "server.pem")
         context.set_alpn_protocols(["http/1.1"])
         if old:
             context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -176,7 +179,7 @@ def main() -> None:
     if shutil.which("git"):
         subprocess.run(["git", "init", "-q", "--bare", str(GIT)], check=True)
     start_sshd()
-    tls = contexts()
+    tls = contexts(WORK)
     for port in (443, 8443, 80, 8080):
         server = Server(("::", port), Handler)
         server.tls = tls if port in (443, 8443) else None

@@ -72,7 +72,7 @@ def build() -> None:
     """Make the mounts, the names, the certificates and the wire."""
     _mounts()
     _names()
-    _certificates(WORK, list(HOSTS))
+    certificates(WORK, list(HOSTS))
     _trust()
     _network()
 
@@ -124,7 +124,8 @@ def _names() -> None:
     socket.sethostname("client")
 
 
-def _certificates(folder: Path, names: list[str]) -> None:
+def certificates(folder: Path, names: list[str]) -> None:
+    """Write an authority's certificate, ``ca.pem``, and a server's with its key, ``server.pem``."""
     now = datetime.datetime.now(datetime.UTC)
 
     def certificate(

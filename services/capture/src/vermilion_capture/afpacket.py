@@ -13,7 +13,6 @@ import stat
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from vermilion_capture.frame import MAX_CAPTURED, CaptureError
 from vermilion_capture.ring import BLOCK_HEADER, PACKET_HEADER, Block, Ring
@@ -233,13 +232,3 @@ def state(name: str) -> State | None:
             )
         except OSError:
             return None
-
-
-def lost(name: str) -> int:
-    """Frames that the interface or its driver has dropped or missed since it was made."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/self/net/dev").read_text(encoding="utf-8", errors="replace").splitlines():
-            label, _, numbers = line.strip().rpartition(":")
-            if label == name:
-                return int(numbers.split()[3])  # rx_dropped + rx_missed_errors
-    return 0

@@ -1,5 +1,5 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from vermilion_capture.packet cimport Found
+from vermilion_capture.packet cimport Found, Segment
 
 # What of a flow: the tags, the two ends in order. Compared byte by byte, so unused bytes are 0.
 cdef struct Key:
@@ -16,6 +16,9 @@ cdef struct Side:
     bint anchored
     bint full
 
+cdef enum:
+    NAME = 30                # bytes of a Community ID: "1:", and a SHA-1 in base64
+
 cdef struct Flow:
     Key key
     int64_t started
@@ -24,12 +27,14 @@ cdef struct Flow:
     uint32_t called          # the SYN's sequence number, as the SYN/ACK acknowledges it
     bint answered            # whether that is known
     Side sides[2]
+    char name[NAME]          # its Community ID, once somebody has asked; it begins with 0 before
     uint32_t next            # in its bucket
     uint32_t newer           # in order of use
     uint32_t older
 
 # What to publish of a segment.
 cdef struct Decision:
+    uint32_t slot            # its flow
     int64_t ordinal
     Py_ssize_t length        # bytes of the payload
     Py_ssize_t missing       # bytes behind them that are not there
@@ -49,6 +54,7 @@ cdef class FlowHeads:
     cdef uint32_t _mask
 
     cdef int decide(self, const unsigned char* p, const Found* found, int64_t time, Decision* out) except -1
+    cdef bytes name(self, uint32_t slot, Segment segment)
     cdef uint32_t _flow(self, const Key* key, uint64_t hashed) noexcept
     cdef uint32_t _new(self, const Key* key, uint64_t hashed) except 0
     cdef void _use(self, uint32_t slot) noexcept

@@ -12,11 +12,12 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset
 from vermilion_capture.packet cimport ACK, FIN, RST, SYN, Found, Segment
-from vermilion_pipeline.flowid import FLOW_IDLE, FLOW_LIFE
+from vermilion_pipeline.flowid import FLOW_IDLE, FLOW_LIFE, community_id
 
 cdef enum:
     DEFAULT_DEPTH = 16 * 1024
     FIRST_CAPACITY = 1024
+    PROTOCOL_TCP = 6
 
 cdef int64_t IDLE = FLOW_IDLE
 cdef int64_t LIFE = FLOW_LIFE
@@ -110,9 +111,23 @@ cdef class FlowHeads:
             side.seen, side.base = True, first
         if not self._cut(side, found, first, out):
             return False
-        out.ordinal = flow.ordinal
+        out.slot, out.ordinal = slot, flow.ordinal
         flow.ordinal += 1
         return True
+
+    cdef bytes name(self, uint32_t slot, Segment segment):
+        """The Community ID of the flow in ``slot``, to which ``segment`` belongs."""
+        cdef bytes made
+        cdef char* kept = self._flows[slot].name
+        if not kept[0]:
+            made = community_id(
+                segment.src_ip, segment.dst_ip, segment.src_port, segment.dst_port, PROTOCOL_TCP
+            ).encode()
+            if len(made) != NAME:
+                raise ValueError(f"a Community ID of {len(made)} bytes")
+            memcpy(kept, <const char*>made, NAME)
+            return made
+        return kept[:NAME]
 
     cdef bint _cut(self, Side* side, const Found* found, uint32_t first, Decision* out) noexcept:
         """Whether anything is kept; the payload within the head, and how much is missing behind it."""
@@ -178,6 +193,7 @@ cdef class FlowHeads:
             self.evicted += 1
         bucket = hashed & self._mask
         self._flows[slot].key = key[0]
+        self._flows[slot].name[0] = 0
         self._flows[slot].next, self._buckets[bucket] = self._buckets[bucket], slot
         self._flows[slot].older, self._flows[slot].newer = self._newest, 0
         if self._newest:

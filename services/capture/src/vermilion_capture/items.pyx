@@ -31,10 +31,6 @@ cdef inline unsigned char* write_bytes(unsigned char* at, bytes value) noexcept:
 cdef class Origin:
     """Where a run's records come from."""
 
-    cdef readonly str sensor, run
-    cdef readonly bint replayed
-    cdef bytes _prefix
-
     def __init__(self, str sensor not None, str run not None, bint replayed):
         cdef unsigned char number[10]
         self.sensor, self.run, self.replayed = sensor, run, replayed
@@ -45,18 +41,10 @@ cdef class Origin:
 
 
 cdef class Item:
-    """A payload record and its Kafka key; a mark has no key and goes to every partition."""
+    """A payload record and its Kafka key; a mark has no key and goes to every partition.
 
-    cdef readonly bytes key
-    cdef readonly str kind
-    cdef readonly long long time
-    """Packet time, microseconds."""
-    cdef dict _record
-    cdef Origin _origin
-    cdef Segment _segment
-    cdef long long _ordinal
-    cdef bytes _payload
-    cdef Py_ssize_t _missing
+    ``time``: packet time, microseconds.
+    """
 
     def __init__(self, bytes key, dict record not None):
         self.key, self._record = key, record
@@ -159,6 +147,13 @@ def segment_item(
     bytes payload not None, Py_ssize_t missing,
 ):
     """The item of a segment, of which ``payload`` is kept, and ``missing`` bytes behind it are not."""
+    return made(key, origin, found, time, ordinal, payload, missing)
+
+
+cdef Item made(
+    bytes key, Origin origin, Segment found, long long time, long long ordinal, bytes payload, Py_ssize_t missing
+):
+    """``segment_item`` for callers that are compiled."""
     cdef Item item = Item.__new__(Item)
     item.key, item.kind, item.time = key, "SEGMENT", time
     item._origin, item._segment = origin, found

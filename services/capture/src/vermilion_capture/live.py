@@ -17,11 +17,11 @@ from vermilion_capture.afpacket import (
     Wanted,
     attach,
     cut,
-    lost,
     nothing,
     state,
 )
 from vermilion_capture.frame import CaptureError
+from vermilion_capture.losses import Losses, losses
 from vermilion_capture.ring import Block
 from vermilion_capture.source import Policy, Source
 
@@ -51,7 +51,8 @@ class Interface:
         """
         self.name, self._options, self.group = name, options, group
         self._shared, self._first = shared, first
-        self._kernel = self._dropped = self._before = 0
+        self._kernel = self._dropped = self._earlier = 0
+        self._before = Losses()
         self._lock = threading.Lock()
         self.blind = 0.0
         now = _state(name)
@@ -85,18 +86,19 @@ class Interface:
             self.group = self.reader.join(self.group)
             # Now, not before: what came between would be seen by every worker.
             attach(self.reader.socket, self._program)
+        self._earlier, self._dropped = self._earlier + self._dropped, 0
         self._index, self.longest = now.index, now.mtu + _ADDED
-        self._before = lost(self.name)
+        self._before = losses(self.name)
 
     def drops(self) -> tuple[int, int]:
         """Packets lost so far: for want of room in the ring, and by the interface. For any thread."""
         with self._lock:
             if self.reader.socket.fileno() >= 0:
                 self._kernel += self.reader.dropped()
-                now = lost(self.name)
-                self._dropped += max(0, now - self._before) if self._first else 0
-                self._before = now
-            return self._kernel, self._dropped
+                if self._first:
+                    # Since it was bound: a full backlog shows in two numbers, not read at one moment.
+                    self._dropped = max(self._dropped, losses(self.name).since(self._before))
+            return self._kernel, self._earlier + self._dropped
 
     def failed(self) -> None:
         """The socket reports an error. Raises CaptureError unless the interface went down."""

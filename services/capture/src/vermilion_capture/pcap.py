@@ -6,7 +6,8 @@ Source: the pcap savefile format (pcap-savefile(5); draft-ietf-opsawg-pcap).
 from collections.abc import Iterator
 from struct import Struct
 
-from vermilion_capture.frame import MAX_CAPTURED, Frame, new_frame, unsupported
+from vermilion_capture.frame import MAX_CAPTURED, unsupported
+from vermilion_capture.savefile import Stretch
 from vermilion_capture.window import Window
 
 # Byte order, and how many of the file's fractions of a second a microsecond has.
@@ -18,10 +19,11 @@ _FILE_HEADER = 24
 _RECORD_HEADER = 16
 
 
-def frames(window: Window) -> Iterator[Frame]:
-    """The frames of a savefile that ``window`` stands at the beginning of.
+def stretches(window: Window) -> Iterator[Stretch]:
+    """The packets of a savefile that ``window`` stands at the beginning of, in blocks as they are read.
 
-    Its header is read at once, its records when they are asked for; both raise CaptureError.
+    Its header is read at once, its records when they are asked for; both raise CaptureError. Whoever
+    iterates must have taken all of a block before asking for the next.
     """
     data = window.advance(0, _FILE_HEADER)
     if len(data) < _FILE_HEADER:
@@ -33,33 +35,30 @@ def frames(window: Window) -> Iterator[Frame]:
         raise window.fail(20, why)
     # Records are clipped to the file's snap length as libpcap clips them; 0 means that there is none.
     clip = snaplen if 0 < snaplen <= MAX_CAPTURED else MAX_CAPTURED
-    return _records(window, Struct(order + "IIII"), per_microsecond, clip, link_type)
+    return _stretches(window, order == ">", per_microsecond, clip, link_type)
 
 
-def _records(
-    window: Window, header: Struct, per_microsecond: int, clip: int, link_type: int
-) -> Iterator[Frame]:
-    unpack = header.unpack_from
+def _stretches(
+    window: Window, big: bool, per_microsecond: int, clip: int, link_type: int
+) -> Iterator[Stretch]:
+    header = Struct((">" if big else "<") + "8xI4x")
     buffer, at = window.buffer, _FILE_HEADER
-    end = len(buffer)
     while True:
-        if end - at < _RECORD_HEADER:
-            buffer = window.advance(at, _RECORD_HEADER)
-            at, end = 0, len(buffer)
-            if not end:
-                return
-            if end < _RECORD_HEADER:
-                raise window.fail(0, "the last record's header is cut off")
-        seconds, fraction, captured, wire = unpack(buffer, at)
-        if captured > MAX_CAPTURED:
-            raise window.fail(at, f"a record claims {captured} bytes, more than {MAX_CAPTURED}")
-        start = at + _RECORD_HEADER
-        if end - start < captured:
-            buffer = window.advance(at, _RECORD_HEADER + captured)
-            at, start, end = 0, _RECORD_HEADER, len(buffer)
-            if end - start < captured:
-                raise window.fail(0, f"the last record is cut off: {end - start} of {captured} bytes")
-        at = start + captured
-        data = buffer[start : at if captured <= clip else start + clip]
-        time = seconds * 1_000_000 + fraction // per_microsecond
-        yield new_frame(Frame, (time, data, wire, link_type))
+        stretch = Stretch(buffer, at, link_type, big, per_microsecond, clip)
+        yield stretch
+        at = stretch.at
+        need = _RECORD_HEADER
+        if len(buffer) - at >= need:
+            (captured,) = header.unpack_from(buffer, at)
+            if captured > MAX_CAPTURED:
+                raise window.fail(at, f"a record claims {captured} bytes, more than {MAX_CAPTURED}")
+            need += captured
+        buffer = window.advance(at, need)
+        at, end = 0, len(buffer)
+        if not end:
+            return
+        if end < _RECORD_HEADER:
+            raise window.fail(0, "the last record's header is cut off")
+        (captured,) = header.unpack_from(buffer)
+        if captured <= MAX_CAPTURED and end - _RECORD_HEADER < captured and need > _RECORD_HEADER:
+            raise window.fail(0, f"the last record is cut off: {end - _RECORD_HEADER} of {captured} bytes")

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vermilion_capture.bpf import Filter, FilterError, compile_filter
-from vermilion_capture.capturefile import CaptureError, CaptureFile, Frame
+from vermilion_capture.capturefile import CaptureBlocks, CaptureError, CaptureFile, Frame
 from vermilion_capture.heads import DEPTH
 from vermilion_capture.items import Item
 from vermilion_capture.pacing import Pace
 from vermilion_capture.publish import Publisher, Run
-from vermilion_capture.source import Policy, Source, time_mark
+from vermilion_capture.source import Capture, Policy, Source, time_mark
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.ports import Broker, Partition
 
@@ -122,9 +122,14 @@ class ReplaySource(Source):
         as nothing of a run may follow that. ``witness`` sees every item, those passed over as well.
         """
         self._left_out: Counter[str] = Counter()
-        capture = CaptureFile(path)
+        capture: Capture
+        if choice:
+            capture = Chosen(CaptureFile(path), choice, self._left_out)
+        else:
+            # What is paced stops between two packets.
+            capture = CaptureFile(path) if pace else CaptureBlocks(path)
         super().__init__(
-            Chosen(capture, choice, self._left_out) if choice else capture,
+            capture,
             sensor,
             Policy(depth),
             replayed=True,

@@ -19,6 +19,7 @@ cdef class Block:
     cdef readonly int link_type
     cdef readonly Py_ssize_t longest
     cdef readonly bint damaged
+    cdef readonly bint done
     cdef readonly object wanted
 
     cdef _open(self, const unsigned char* start, Py_ssize_t size, int link_type, Py_ssize_t longest, object wanted)

@@ -12,6 +12,7 @@ class Block:
     link_type: int
     longest: int
     damaged: bool
+    done: bool
     wanted: Wanted | None
     def __init__(
         self,

@@ -65,7 +65,7 @@ cdef class Block:
     """The packets of one block; iterating gives their frames, with the VLAN tags put back.
 
     It is good until the next one is asked for. ``longest``: bytes of a frame as long as the MTU allows;
-    ``damaged``: an offset pointed nowhere, and the rest of the block was left. ``wanted``: what a frame
+    ``done``: the last has been given; ``damaged``: an offset pointed nowhere, and the rest of the block was left. ``wanted``: what a frame
     and its length on the wire are to be asked yet (bpf.Filter.matches), or None.
     """
 
@@ -90,6 +90,7 @@ cdef class Block:
         cdef PacketHeader header
         cdef Py_ssize_t room = self._end - self._at
         if self._left == 0:
+            self.done = True
             return False
         self._left -= 1
         if room < <Py_ssize_t>sizeof(PacketHeader):
@@ -114,7 +115,7 @@ cdef class Block:
 
     cdef bint _give_up(self) noexcept:
         self._left = 0
-        self.damaged = True
+        self.damaged = self.done = True
         return False
 
     cdef bytes framed(self, const Packet* packet):

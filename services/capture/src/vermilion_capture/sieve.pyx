@@ -8,7 +8,8 @@ from ipaddress import ip_network
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy
 from vermilion_capture.heads cimport Decision, FlowHeads
-from vermilion_capture.packet cimport FOUND, REASON_COUNT, Found, built, find, link_known
+from vermilion_capture.items cimport Item, Origin, made
+from vermilion_capture.packet cimport FOUND, REASON_COUNT, Found, Segment, built, find, link_known
 from vermilion_capture.ring cimport Block, Packet
 
 from vermilion_capture.heads import DEPTH
@@ -75,25 +76,27 @@ cdef class Sieve:
         """``packets`` seen, ``kept`` for publishing, and each reason for which one was not."""
         return {_NAMES[i]: self._counts[i] for i in range(1, COUNTERS) if self._counts[i]}
 
-    def frame(self, bytes data not None, int link_type, int64_t time):
-        """What to publish of one frame: (time, Segment, ordinal, missing), or None. Raises ValueError."""
+    def frame(self, bytes data not None, int link_type, int64_t time, Origin origin not None):
+        """What to publish of one frame, or None. Raises ValueError."""
         cdef Found found
         found.tags = 0
         if not link_known(link_type):
             raise ValueError(f"link type {link_type}")
         self._counts[PACKETS] += 1
         self.newest = max(self.newest, time)
-        return self._take(data, len(data), link_type, time, &found)
+        return self._take(data, len(data), link_type, time, &found, origin)
 
-    def block(self, Block block not None):
-        """What to publish of a block: a list of the same."""
+    def block(self, Block block not None, Origin origin not None, int64_t due):
+        """What to publish of a block, up to a packet of time ``due`` or later: a list."""
         cdef Packet packet
         cdef Found found
         cdef list taken = []
         cdef Py_ssize_t tag
-        while block.step(&packet):
+        cdef bint reached = False
+        while not reached and block.step(&packet):
             self._counts[PACKETS] += 1
             self.newest = max(self.newest, packet.time)
+            reached = packet.time >= due
             found.tags = 0
             tag = 0
             if packet.tag >= 0:
@@ -103,14 +106,18 @@ cdef class Sieve:
             if block.wanted is not None and not block.wanted(block.framed(&packet), packet.wire_length + tag):
                 self._counts[FILTERED] += 1
                 continue
-            one = self._take(packet.data, packet.captured, block.link_type, packet.time, &found)
+            one = self._take(packet.data, packet.captured, block.link_type, packet.time, &found, origin)
             if one is not None:
                 taken.append(one)
-        self.damaged += block.damaged
+        if not reached:
+            self.damaged += block.damaged
         return taken
 
-    cdef object _take(self, const unsigned char* p, Py_ssize_t end, int link_type, int64_t time, Found* found):
+    cdef Item _take(
+        self, const unsigned char* p, Py_ssize_t end, int link_type, int64_t time, Found* found, Origin origin
+    ):
         cdef Decision decision
+        cdef Segment segment
         cdef int reason = find(p, end, link_type, found)
         if reason == FOUND:
             reason = self._excluded(p, found)
@@ -120,7 +127,11 @@ cdef class Sieve:
         if reason != KEPT:
             return None
         found.captured = decision.length
-        return time, built(p, found), decision.ordinal, decision.missing
+        segment = built(p, found)
+        return made(
+            self.heads.name(decision.slot, segment), origin, segment, time, decision.ordinal, segment.payload,
+            decision.missing,
+        )
 
     cdef int _excluded(self, const unsigned char* p, const Found* found) noexcept:
         cdef int i

@@ -7,13 +7,11 @@ from time import time_ns
 from typing import Protocol
 from uuid import uuid4
 
-from vermilion_capture.capturefile import CaptureError, CaptureFile, Frame
+from vermilion_capture.capturefile import CaptureBlocks, CaptureError, Frame
 from vermilion_capture.heads import DEPTH
-from vermilion_capture.items import Item, Origin, segment_item
-from vermilion_capture.packet import Segment
+from vermilion_capture.items import Item, Origin
 from vermilion_capture.ring import Block
 from vermilion_capture.sieve import Sieve
-from vermilion_pipeline.flowid import community_id
 from vermilion_pipeline.records import Payload
 
 # A file has no clock but its packets': a mark at each so many microseconds of packet time.
@@ -137,19 +135,22 @@ class Source:
             except (CaptureError, KeyboardInterrupt) as error:
                 broken = error
                 break
-            if isinstance(frame, Frame):
-                if kept := sieve.frame(frame.data, frame.link_type, frame.time):
-                    yield self._item(*kept)
-            elif frame is None:
-                self._newest = max(self._newest, time_ns() // 1000)
-            else:
-                for each in sieve.block(frame):
-                    yield self._item(*each)
-            self._newest = max(self._newest, sieve.newest)
-            mark = mark or self._newest
-            if self._newest - mark >= every:
-                mark = self._newest
-                yield self._mark("TIME_MARK")
+            more = True
+            while more:
+                more = False
+                if isinstance(frame, Frame):
+                    if item := sieve.frame(frame.data, frame.link_type, frame.time, self._origin):
+                        yield item
+                elif frame is None:
+                    self._newest = max(self._newest, time_ns() // 1000)
+                else:
+                    yield from sieve.block(frame, self._origin, mark + every if mark else 0)
+                    more = not frame.done
+                self._newest = max(self._newest, sieve.newest)
+                mark = mark or self._newest
+                if self._newest - mark >= every:
+                    mark = self._newest
+                    yield self._mark("TIME_MARK")
         self._reading = False
         yield self._mark("END_OF_RUN")
         self._capture.close()
@@ -157,10 +158,6 @@ class Source:
             broken = KeyboardInterrupt()
         if broken:
             raise broken
-
-    def _item(self, time: int, found: Segment, ordinal: int, missing: int) -> Item:
-        key = community_id(found.src_ip, found.dst_ip, found.src_port, found.dst_port, 6)
-        return segment_item(key.encode(), self._origin, found, time, ordinal, found.payload, missing)
 
     def _mark(self, kind: str) -> Item:
         return Item(None, time_mark(kind, self.sensor, self.run, self._newest, replayed=self.replayed))
@@ -171,7 +168,7 @@ class FileSource(Source):
 
     def __init__(self, path: Path, sensor: str, policy: Policy | None = None) -> None:
         """Open the file. Raises CaptureError."""
-        super().__init__(CaptureFile(path), sensor, policy or Policy(), replayed=True)
+        super().__init__(CaptureBlocks(path), sensor, policy or Policy(), replayed=True)
 
 
 def time_mark(kind: str, sensor: str, run: str, time: int, *, replayed: bool) -> Payload:

@@ -4,8 +4,10 @@ The kernel gives each flow, both directions of it, to one of them (PACKET_FANOUT
 run of its own. Processes, since Python runs one thread at a time.
 """
 
+import ctypes
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -23,6 +25,7 @@ _log = logging.getLogger(__name__)
 _REPLACED = 75
 """Exit code of a worker whose interface was made anew."""
 _WAIT_SECONDS = 0.2
+_PR_SET_PDEATHSIG = 1
 
 Tell = Callable[[Numbers], None]
 Work = Callable[[LiveCapture, Tell], None]
@@ -86,7 +89,7 @@ class Workers:
         self._all = []
         for capture in captures:
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=self._child, args=(captures, capture, theirs))
+            process = context.Process(target=self._child, args=(captures, capture, theirs, os.getpid()))
             process.start()
             theirs.close()
             self._all.append(process)
@@ -97,8 +100,11 @@ class Workers:
         if self._stopping:
             self._end()
 
-    def _child(self, captures: list[LiveCapture], own: LiveCapture, pipe: Connection) -> NoReturn:
+    def _child(
+        self, captures: list[LiveCapture], own: LiveCapture, pipe: Connection, parent: int
+    ) -> NoReturn:
         """What a worker does, in its process."""
+        _end_with(parent)
         # Ctrl-C reaches every process of a terminal: the parent tells them.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -126,3 +132,10 @@ class Workers:
         for process in self._all:
             process.join()
         return [process.exitcode or 0 for process in self._all]
+
+
+def _end_with(parent: int) -> None:
+    """Be told to end when ``parent`` dies, of whatever: a supervisor starts others then (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,104 @@
+"""Real clients, and which messages of their connections must be told of."""
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wire.netns import Namespace
+from wire.servers import SSHD, end_group
+
+SECONDS = 120
+NAME = "www.example.com"
+# So long that OpenSSL's hello, too, does not fit into a segment of 524 bytes.
+LONG_NAME = ".".join(letter * 63 for letter in "abc") + ".example.org"
+Messages = frozenset[tuple[str, str]]
+
+_TCP: Messages = frozenset({("client", "tcp"), ("server", "tcp_server")})
+_HTTP = _TCP | {("client", "http"), ("server", "http_server")}
+_SSH = _TCP | {("client", "ssh"), ("server", "ssh")}
+_TLS13 = _TCP | {("client", "tls"), ("server", "tls_server")}
+# Before TLS 1.3 certificates travel in the clear (RFC 8446 section 2).
+_TLS12 = _TLS13 | {("server", "tls_certificate")}
+
+_CURL = "curl --silent --show-error --output {folder}/{copy} --cacert {folder}/ca.pem"
+_OPENSSL = "openssl s_client -CAfile {folder}/ca.pem -quiet -verify_return_error"
+_GET = b"GET / HTTP/1.0\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Client:
+    """A command line with places to be filled in, and the port that it alone speaks to.
+
+    ``told``: who sends which messages in each of its connections. ``browser``: it makes as many
+    connections as it likes, and may leave some unused.
+    """
+
+    name: str
+    port: int
+    line: str
+    told: Messages
+    stdin: bytes = b""
+    browser: bool = False
+
+    def missing(self) -> str | None:
+        """What is not installed here; None when it can run."""
+        program = self.line.split()[0]
+        if program == "ssh" and (SSHD is None or shutil.which("ssh-keygen") is None):
+            return "sshd is not installed (openssh-server)"
+        return None if shutil.which(program) else f"{program} is not installed"
+
+    def command(self, address: str, folder: Path, copy: int) -> list[str]:
+        """Its arguments."""
+        places = {
+            "address": address, "bracketed": f"[{address}]" if ":" in address else address,
+            "folder": folder, "copy": f"{self.name}-{copy}", "name": NAME, "long_name": LONG_NAME,
+        }  # fmt: skip
+        return [word.format_map(places) for word in shlex.split(self.line)]
+
+
+CLIENTS = {
+    client.name: client
+    for client in (
+        Client("curl", 443, _CURL + " --resolve {long_name}:443:{address} https://{long_name}/", _TLS13),
+        Client("curl-tls1.2", 8443, _CURL + " --tls-max 1.2 --resolve {name}:8443:{address}"
+               " https://{name}:8443/large", _TLS12),
+        Client("curl-http", 80, _CURL + " --resolve {name}:80:{address} http://{name}/large", _HTTP),
+        Client("openssl", 4433, _OPENSSL + " -connect {bracketed}:4433 -servername {name}", _TLS13, _GET),
+        Client("openssl-tls1.2", 4434, _OPENSSL + " -connect {bracketed}:4434 -servername {name} -tls1_2",
+               _TLS12, _GET),
+        Client("ssh", 22, "ssh -F /dev/null -i {folder}/client_key -o UserKnownHostsFile=/dev/null"
+               " -o StrictHostKeyChecking=no -o BatchMode=yes root@{address} true", _SSH),
+        Client("chromium", 9443, "chromium --headless --no-sandbox --disable-gpu --no-proxy-server"
+               " --disable-background-networking --ignore-certificate-errors"
+               " '--host-resolver-rules=MAP {name} {bracketed}' --user-data-dir={folder}/{copy}"
+               " --dump-dom https://{name}:9443/", _TLS13, browser=True),
+    )
+}  # fmt: skip
+
+
+def run_all(where: Namespace, address: str, folder: Path, copies: Mapping[str, int]) -> None:
+    """Run so many of each client at once; fails when one does not end well."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"}
+    started: list[tuple[str, Path, subprocess.Popen[bytes]]] = []
+    try:
+        for name, often in copies.items():
+            client = CLIENTS[name]
+            for copy in range(often):
+                said, log = folder / f"{name}-{copy}.in", folder / f"{name}-{copy}.log"
+                said.write_bytes(client.stdin)
+                with said.open("rb") as stdin, log.open("wb") as out:
+                    process = subprocess.Popen(
+                        where.command(client.command(address, folder, copy)),
+                        stdin=stdin, stdout=out, stderr=out, env=environment, start_new_session=True,
+                    )  # fmt: skip
+                started.append((name, log, process))
+        for name, log, process in started:
+            code = process.wait(SECONDS)
+            assert code == 0, f"{name} ended with {code}: {log.read_text()}"
+    finally:
+        for _, _, process in started:
+            end_group(process)

@@ -1,0 +1,169 @@
+"""Real clients and servers over a wire that loses and reorders, seen by ``scan -c`` on a monitor port."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from wire.clients import CLIENTS, LONG_NAME, NAME, Client
+from wire.conftest import Observe
+from wire.forwarder import Carried, Conditions
+from wire.observers import Event, is_mark
+from wire.rounds import ROUGH, Observation, Situation, copies
+
+CALM = Situation(Conditions())
+SITUATIONS = {
+    "calm": CALM,
+    "rough": Situation(),
+    # What is lost behind the switch its monitor port has seen, and sees again.
+    "rough, mirrored as sent, tagged, IPv6": Situation(mirror="802.1Q", mirrored="sent", mtu=1280, ipv6=True),
+    "rough, two tags": Situation(mirror="802.1ad"),
+    "rough, merged frames": Situation(offloads=True),
+}
+FIRST = int(os.environ.get("VERMILION_WIRE_SEED", "1"))
+SEEDS = range(FIRST, FIRST + int(os.environ.get("VERMILION_WIRE_ROUNDS", "1")))
+
+every_situation = pytest.mark.parametrize(
+    ("situation", "seed"),
+    [
+        pytest.param(situation, seed, id=f"{name}-{seed}")
+        for seed in SEEDS
+        for name, situation in SITUATIONS.items()
+    ],
+)
+every_client = pytest.mark.parametrize("client", CLIENTS.values(), ids=list(CLIENTS))
+
+
+def kind(event: Event) -> str:
+    """The type of an event, which is its first form of fingerprint."""
+    return str(next(iter(event["fingerprints"])))
+
+
+def connections(seen: Observation, client: Client) -> Iterator[tuple[Carried, list[tuple[str, Event]]]]:
+    """A client's connections that the wire carried, each with who said what was told of."""
+    for flow in seen.report.flows.values():
+        if flow.server[1] == client.port:
+            yield (
+                flow,
+                [
+                    ("client" if (event["src_ip"], event["src_port"]) == flow.client else "server", event)
+                    for event in seen.events
+                    if {(event["src_ip"], event["src_port"]), (event["dst_ip"], event["dst_port"])}
+                    == {flow.client, flow.server}
+                ],
+            )
+
+
+@every_client
+@every_situation
+def test_every_flow_has_its_fingerprints(
+    situation: Situation, seed: int, client: Client, observe: Observe
+) -> None:
+    if missing := client.missing():
+        pytest.skip(missing)
+    found = list(connections(observe(situation, seed), client))
+    assert len(found) >= 1 if client.browser else len(found) == copies()[client.name]
+    for flow, told in found:
+        messages = Counter((side, kind(event)) for side, event in told)
+        unused = client.browser and not (flow.to_server and flow.to_client)
+        assert unused or set(messages) == client.told, flow
+        # Each SYN is told of, one that is sent again as well.
+        assert [m for m, times in messages.items() if times > 1 and not m[1].startswith("tcp")] == []
+        assert not any("truncated" in event for _, event in told)
+    if client.browser:
+        assert any(flow.to_client for flow, _ in found)
+
+
+@every_client
+@every_situation
+def test_what_is_told_is_what_was_said(
+    situation: Situation, seed: int, client: Client, observe: Observe
+) -> None:
+    if missing := client.missing():
+        pytest.skip(missing)
+    seen = observe(situation, seed)
+    for _, told in connections(seen, client):
+        for side, event in told:
+            if kind(event) == "tls":
+                assert event["tls"]["server_name"] == (LONG_NAME if client.name == "curl" else NAME)
+            elif kind(event) == "http":
+                assert event["http"]["host"] == NAME
+                assert event["http"]["user_agent"].startswith("curl/")
+            elif kind(event) == "ssh":
+                assert event["ssh"]["protocol"].startswith("SSH-2.0-OpenSSH_"), side
+            elif kind(event) == "tls_certificate":
+                assert event["tls_certificate"]["certificates"][0]["sha256"] == seen.certificate
+
+
+# A browser's hellos differ from one another.
+@pytest.mark.parametrize(
+    "client", [each for each in CLIENTS.values() if not each.browser], ids=lambda each: each.name
+)
+@every_situation
+def test_fingerprints_are_those_of_a_calm_wire(
+    situation: Situation, seed: int, client: Client, observe: Observe
+) -> None:
+    if missing := client.missing():
+        pytest.skip(missing)
+    calm = fingerprints(observe(CALM, FIRST), client)
+    assert calm
+    assert fingerprints(observe(situation, seed), client) == calm
+
+
+def fingerprints(seen: Observation, client: Client) -> set[str]:
+    """All that differ, but those that depend on the path's MTU and on certificates, new in each round."""
+    return {
+        json.dumps([side, event["fingerprints"]])
+        for _, told in connections(seen, client)
+        for side, event in told
+        if not kind(event).startswith(("tcp", "tls_certificate"))
+    }
+
+
+@every_situation
+def test_live_equals_a_scan_of_what_tcpdump_recorded(
+    situation: Situation, seed: int, observe: Observe
+) -> None:
+    seen = observe(situation, seed)
+    if seen.scanned is None:
+        pytest.skip("tcpdump is not installed")
+    assert seen.recorded == seen.report.counts["mirrored"]
+    assert canonical(seen.events) == canonical(seen.scanned)
+    assert canonical(seen.events)
+
+
+def canonical(events: list[Event]) -> Counter[str]:
+    """Without the marks: who begins to listen in their midst does not see all."""
+    return Counter(json.dumps(event, sort_keys=True) for event in events if not is_mark(event))
+
+
+@every_situation
+def test_nothing_was_lost_on_the_monitor_link(situation: Situation, seed: int, observe: Observe) -> None:
+    seen = observe(situation, seed)
+    assert seen.code == 130
+    # Frames with two tags are among them, which no protocol of the kernel's takes.
+    assert seen.said == ""
+
+
+@every_situation
+def test_the_wire_was_as_it_says(situation: Situation, seed: int, observe: Observe) -> None:
+    counts = observe(situation, seed).report.counts
+    assert counts["delivered"] == counts["received"] - counts["lost"] + counts["doubled"]
+    assert counts["mirrored"] == counts["received" if situation.mirrored == "sent" else "delivered"]
+    if situation.conditions == ROUGH:
+        assert 0.02 < counts["lost"] / counts["received"] < 0.08
+        assert counts["overtaken"] > 0.1 * counts["delivered"]
+        assert counts["doubled"]
+    else:
+        assert counts["lost"] == counts["overtaken"] == counts["doubled"] == 0
+    assert bool(counts["merged"]) == situation.offloads
+
+
+def test_hellos_are_split(observe: Observe) -> None:
+    if missing := CLIENTS["curl"].missing():
+        pytest.skip(missing)
+    told: list[Any] = [told for _, told in connections(observe(Situation(), FIRST), CLIENTS["curl"])]
+    assert told
+    assert all(event["reassembled"] for events in told for _, event in events if kind(event) == "tls")
