@@ -28,8 +28,8 @@ COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 
 	$(foreach name,build pipeline capture fingerprint classify,--no-emit-package vermilion-$(name)) --no-emit-package vermilion
 SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/buildtools/src/*/*.py)
 
-.PHONY: help setup build demo test lint kafka registry fuzz bench bench-live bench-replay chaos soak scaling \
-	wire images pins clean
+.PHONY: help setup build demo test lint kafka registry tools chart-readme fuzz bench bench-live bench-replay \
+	chaos soak scaling wire images pins clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,39 @@ kafka: build ## Apache Kafka's jars from Maven Central into .tools
 
 registry: build ## a schema registry from Maven Central into .tools
 	@$(BIN)/vermilion dev registry fetch
+
+# What tests of the chart run with; they skip, and say so, without it. Versions and hashes: tools/kubernetes, tools/crds.
+tools: .tools/bin/helm .tools/bin/kubectl .tools/crds/node .tools/crds/strimzi ## helm, kubectl and schemas of custom resources into .tools
+
+GO_BUILD := GOMODCACHE=$(CURDIR)/.cache/go/mod GOCACHE=$(CURDIR)/.cache/go/build GOFLAGS="-modcacherw -mod=readonly" \
+	CGO_ENABLED=0 go build -C tools/kubernetes -trimpath
+# k8s.io/kubectl v0.37.1 is Kubernetes' kubectl 1.37.1, and learns its version when it is linked.
+KUBECTL_VERSION = $(shell sed -n 's|.*k8s.io/kubectl v0\.||p' tools/kubernetes/go.mod)
+
+.tools/bin/helm: tools/kubernetes/go.mod tools/kubernetes/go.sum
+	@command -v go >/dev/null || { echo "helm is built with go, and there is no go in PATH" >&2; exit 1; }
+	$(GO_BUILD) -ldflags="-s -w" -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
+
+.tools/bin/kubectl: tools/kubernetes/go.mod tools/kubernetes/go.sum tools/kubernetes/kubectl.go
+	@command -v go >/dev/null || { echo "kubectl is built with go, and there is no go in PATH" >&2; exit 1; }
+	$(GO_BUILD) -ldflags="-s -w -X k8s.io/component-base/version.gitVersion=v1.$(KUBECTL_VERSION)" -o $(CURDIR)/$@ .
+
+.tools/crds/node: tools/crds/package.json tools/crds/package-lock.json tools/crds/check.mjs
+	@command -v npm >/dev/null || { echo "no npm: apt-get install npm" >&2; exit 1; }
+	@mkdir -p $@
+	cp tools/crds/package.json tools/crds/package-lock.json tools/crds/check.mjs tools/crds/.npmrc $@
+	npm ci --silent --prefix $@ --cache $(CURDIR)/.cache/npm
+	@touch $@
+
+.tools/crds/strimzi: tools/crds/pom.xml tools/crds/strimzi.sha256
+	@command -v mvn >/dev/null || { echo "no Maven: apt-get install maven" >&2; exit 1; }
+	rm -rf $@ $@.part
+	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime -Dmaven.repo.local=$(CURDIR)/.tools/m2 -DoutputDirectory=$(CURDIR)/$@.part
+	cd $@.part && sha256sum --quiet --strict -c $(CURDIR)/tools/crds/strimzi.sha256
+	mv $@.part $@
+
+chart-readme: setup ## the chart's README, of its values
+	$(BIN)/python tools/chart_readme.py
 
 lint: build ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

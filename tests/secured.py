@@ -127,14 +127,18 @@ def settings(certificates: Certificates) -> Settings:
 def users(certificates: Certificates) -> Users:
     """The administrator and our roles, with their passwords."""
     options = [f"--add-scram=SCRAM-SHA-512=[name={one},password={password(one)}]" for one in (ADMIN, *ROLES)]
-    client = {
+    return Users(tuple(options), client(certificates, ADMIN))
+
+
+def client(certificates: Certificates, user: str) -> dict[str, str]:
+    """librdkafka's settings of a user."""
+    return {
         "security.protocol": "SASL_SSL",
         "sasl.mechanism": "SCRAM-SHA-512",
-        "sasl.username": ADMIN,
-        "sasl.password": password(ADMIN),
+        "sasl.username": user,
+        "sasl.password": password(user),
         "ssl.ca.location": str(certificates.authority),
     }
-    return Users(tuple(options), client)
 
 
 def bindings(role: str, prefix: str) -> list[AclBinding]:

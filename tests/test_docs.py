@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.core import Metric
 from typer.main import get_command
 
 from vermilion.main import app
@@ -19,7 +20,8 @@ from vermilion_pipeline.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 RECORDINGS = ROOT / "cli/src/vermilion/recordings/README.md"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), RECORDINGS]
+CHART = ROOT / "deploy/helm/vermilion/README.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), RECORDINGS, CHART]
 CONFIGURATION = ROOT / "docs/configuration.md"
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -146,7 +148,11 @@ def test_every_right_of_every_role_is_in_the_table() -> None:
     ]
 
 
+def metrics() -> list[Metric]:
+    """What the services show."""
+    return [*Metrics("any").registry.collect(), *CaptureMetrics(Numbers).registry.collect()]
+
+
 def test_every_metric_is_in_the_list() -> None:
-    families = [*Metrics("any").registry.collect(), *CaptureMetrics(Numbers).registry.collect()]
-    exposed = [f"{each.name}_total" if each.type == "counter" else each.name for each in families]
+    exposed = [f"{each.name}_total" if each.type == "counter" else each.name for each in metrics()]
     assert [SPAN.findall(row[0])[0] for row in table(CONFIGURATION, "Metrics")] == exposed

@@ -1,0 +1,226 @@
+{{/* What all pods have in common. */}}
+
+{{/* Pod Security "restricted", for every pod but capture's. */}}
+{{- define "vermilion.podSecurity" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  {{- with .Values.security.user }}
+  runAsUser: {{ int . }}
+  {{- end }}
+  {{- with .Values.security.group }}
+  runAsGroup: {{ int . }}
+  fsGroup: {{ int . }}
+  # Not at each start over all files of a volume.
+  fsGroupChangePolicy: OnRootMismatch
+  {{- end }}
+  seccompProfile:
+    type: RuntimeDefault
+{{- end -}}
+
+{{- define "vermilion.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end -}}
+
+{{/* (list CONTEXT ROLE): the Kafka user of a role, as JSON. */}}
+{{- define "vermilion.user" -}}
+{{- $context := index . 0 -}}
+{{- $role := index . 1 -}}
+{{- $auth := $context.Values.kafka.auth -}}
+{{- $own := get $auth.users $role | default dict -}}
+{{- $username := coalesce $own.username $auth.username -}}
+{{- $secret := coalesce $own.secret $auth.secret -}}
+{{- if and $context.Values.strimzi.users (ne $role "admin") (not $own.secret) -}}
+{{- $username = include "vermilion.name" (list $context $role) -}}
+{{- $secret = $username -}}
+{{- end -}}
+{{- if ne $auth.type "none" -}}
+{{- if not $secret -}}
+{{- fail (printf "\n\nkafka.auth.type=%s needs a Secret for the role %s: set kafka.auth.secret or kafka.auth.users.%s.secret.\n" $auth.type $role $role) -}}
+{{- end -}}
+{{- if and (eq $auth.type "sasl") (not $username) (not $auth.keys.username) -}}
+{{- fail (printf "\n\nkafka.auth.type=sasl needs a user for the role %s: set kafka.auth.username, kafka.auth.users.%s.username or kafka.auth.keys.username.\n" $role $role) -}}
+{{- end -}}
+{{- end -}}
+{{- dict "username" ($username | default "") "secret" ($secret | default "") | toJson -}}
+{{- end -}}
+
+{{/* Name of the Secret with Kafka's authority, if one is to be trusted. */}}
+{{- define "vermilion.caSecret" -}}
+{{- if .Values.kafka.tls.enabled -}}
+{{- if .Values.kafka.tls.caSecret -}}
+{{- .Values.kafka.tls.caSecret -}}
+{{- else if .Values.strimzi.users -}}
+{{- printf "%s-cluster-ca-cert" .Values.strimzi.cluster -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* (list CONTEXT ROLE): how Kafka is reached, as environment. It stands in each pod itself and in no
+     ConfigMap, so that a change rolls the pods, and hooks need nothing that is not there yet. */}}
+{{- define "vermilion.environment" -}}
+{{- $context := index . 0 -}}
+{{- $role := index . 1 -}}
+{{- $kafka := $context.Values.kafka -}}
+{{- $user := include "vermilion.user" . | fromJson -}}
+{{- $settings := deepCopy $kafka.config -}}
+{{- $files := dict -}}
+{{- $protocol := ternary "SSL" "PLAINTEXT" $kafka.tls.enabled -}}
+{{- if eq $kafka.auth.type "sasl" -}}
+{{- $protocol = printf "SASL_%s" $protocol -}}
+{{- $_ := set $settings "sasl.mechanism" $kafka.auth.mechanism -}}
+{{- if $kafka.auth.keys.username -}}
+{{- $_ := set $files "sasl.username" "/etc/vermilion/user/username" -}}
+{{- else -}}
+{{- $_ := set $settings "sasl.username" $user.username -}}
+{{- end -}}
+{{- $_ := set $files "sasl.password" "/etc/vermilion/user/password" -}}
+{{- else if eq $kafka.auth.type "certificate" -}}
+{{- $_ := set $settings "ssl.certificate.location" "/etc/vermilion/user/certificate" -}}
+{{- $_ := set $settings "ssl.key.location" "/etc/vermilion/user/key" -}}
+{{- end -}}
+{{- if ne $protocol "PLAINTEXT" -}}
+{{- $_ := set $settings "security.protocol" $protocol -}}
+{{- end -}}
+{{- if include "vermilion.caSecret" $context -}}
+{{- $_ := set $settings "ssl.ca.location" "/etc/vermilion/authority/ca.crt" -}}
+{{- end -}}
+{{- if and $kafka.staticMembership (has $role (list "fingerprint" "classify")) -}}
+{{- $_ := set $settings "group.instance.id" "$(VERMILION_INSTANCE)" -}}
+{{- end -}}
+- name: VERMILION_BOOTSTRAP_SERVERS
+  value: {{ include "vermilion.bootstrap" $context | quote }}
+- name: VERMILION_TOPIC_PREFIX
+  value: {{ $kafka.topicPrefix | quote }}
+{{- if $settings }}
+- name: VERMILION_KAFKA
+  value: {{ toJson $settings | quote }}
+{{- end }}
+{{- if $files }}
+- name: VERMILION_KAFKA_SECRET_FILES
+  value: {{ toJson $files | quote }}
+{{- end }}
+{{- if $context.Values.registry.url }}
+- name: VERMILION_REGISTRY_URL
+  value: {{ $context.Values.registry.url | quote }}
+{{- else if $context.Values.registry.existingSecret }}
+- name: VERMILION_REGISTRY_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ $context.Values.registry.existingSecret }}
+      key: {{ $context.Values.registry.key }}
+{{- end }}
+- name: VERMILION_LOG_STYLE
+  value: json
+- name: VERMILION_LOG_LEVEL
+  value: {{ $context.Values.settings.logLevel }}
+# What a library wants to keep goes to the one folder that can be written.
+- name: HOME
+  value: /tmp
+{{- end -}}
+
+{{- define "vermilion.mounts" -}}
+{{- $context := index . 0 -}}
+- name: tmp
+  mountPath: /tmp
+{{- if ne $context.Values.kafka.auth.type "none" }}
+- name: user
+  mountPath: /etc/vermilion/user
+  readOnly: true
+{{- end }}
+{{- if include "vermilion.caSecret" $context }}
+- name: authority
+  mountPath: /etc/vermilion/authority
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "vermilion.volumes" -}}
+{{- $context := index . 0 -}}
+{{- $auth := $context.Values.kafka.auth -}}
+{{- $user := include "vermilion.user" . | fromJson -}}
+- name: tmp
+  emptyDir:
+    sizeLimit: 64Mi
+{{- if ne $auth.type "none" }}
+- name: user
+  secret:
+    secretName: {{ $user.secret }}
+    defaultMode: 0440
+    items:
+      {{- if eq $auth.type "sasl" }}
+      - key: {{ $auth.keys.password }}
+        path: password
+      {{- with $auth.keys.username }}
+      - key: {{ . }}
+        path: username
+      {{- end }}
+      {{- else }}
+      - key: {{ $auth.keys.certificate }}
+        path: certificate
+      - key: {{ $auth.keys.key }}
+        path: key
+      {{- end }}
+{{- end }}
+{{- with include "vermilion.caSecret" $context }}
+- name: authority
+  secret:
+    secretName: {{ . }}
+    items:
+      - key: {{ $context.Values.kafka.tls.caKey }}
+        path: ca.crt
+{{- end }}
+{{- end -}}
+
+{{/* The probes of every service. */}}
+{{- define "vermilion.endpoints" -}}
+livenessProbe:
+  httpGet:
+    path: /healthz
+    port: http
+  # The loop itself is given 60 s by /healthz.
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 3
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: http
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 3
+startupProbe:
+  httpGet:
+    path: /healthz
+    port: http
+  periodSeconds: 2
+  timeoutSeconds: 5
+  failureThreshold: 60
+{{- end -}}
+
+{{/* (list CONTEXT VALUES): where its pods may go. */}}
+{{- define "vermilion.placement" -}}
+{{- $own := index . 1 -}}
+{{- with $own.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $own.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $own.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

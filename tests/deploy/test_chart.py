@@ -1,0 +1,295 @@
+"""The chart: no pod asks for more than it needs, and every part fits the others."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from deploy.chart import (
+    CAPTURE,
+    DEMO,
+    EXAMPLES,
+    MINIMAL,
+    NAME,
+    NAMESPACE,
+    RELEASE,
+    SCRAM,
+    STRIMZI,
+    containers,
+    each_example,
+    environment,
+    of_kind,
+    pods,
+    rendered,
+)
+from test_docs import options_of
+
+from vermilion_pipeline.rights import ROLES, Right, of
+from vermilion_pipeline.settings import Settings, load
+from vermilion_pipeline.topics import TOPICS
+
+
+def test_with_kafka_given_it_is_a_working_system() -> None:
+    objects = rendered()
+    assert set(of_kind(objects, "StatefulSet")) == {f"{NAME}-fingerprint", f"{NAME}-classify"}
+    assert set(of_kind(objects, "Job")) == {f"{NAME}-topics"}
+    assert {found["kind"] for found in objects} == {
+        "Job", "NetworkPolicy", "Pod", "PodDisruptionBudget", "Service", "ServiceAccount", "StatefulSet",
+    }  # fmt: skip
+
+
+@each_example
+def test_no_root_no_privilege_no_latest(values: Path) -> None:
+    found = list(pods(rendered(values)))
+    assert found
+    for name, spec in found:
+        capture = "-capture-" in name
+        assert spec["securityContext"]["runAsNonRoot"] is True, name
+        assert spec["securityContext"]["runAsUser"] > 0, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert spec["automountServiceAccountToken"] is False, name
+        assert spec.get("hostNetwork", False) is capture, name
+        assert not {"hostPID", "hostIPC", "shareProcessNamespace"} & spec.keys(), name
+        assert not any("hostPath" in volume for volume in spec["volumes"]), name
+        for container in containers(spec):
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False, name
+            assert security["readOnlyRootFilesystem"] is True, name
+            assert security["capabilities"] == {"drop": ["ALL"]} | ({"add": ["NET_RAW"]} if capture else {})
+            assert not {"privileged", "procMount", "runAsUser"} & security.keys(), name
+            assert re.fullmatch(r"(?!.*:latest$)\S+(:[\w.-]+|@sha256:[0-9a-f]{64})", container["image"])
+            assert container["resources"]["limits"]["memory"], name
+            assert container["resources"]["requests"]["cpu"], name
+
+
+@each_example
+def test_commands_exist_with_their_options(values: Path) -> None:
+    lines = []
+    for _, spec in pods(rendered(values)):
+        for container in containers(spec):
+            words = [*container["command"], *container.get("args", [])]
+            if words[0] == "vermilion-capture":
+                words = ["vermilion", "capture", *words[1:]]
+            if words[0] == "vermilion":
+                lines.append(words)
+            elif words[0] == "sh" and (inner := re.search(r"vermilion [a-z ]+[a-z]", words[2])):
+                lines.append(inner[0].split())
+    assert lines
+    for _, *words in lines:
+        command, given = options_of(" ".join(words))
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word.partition("=")[0] for word in given if word.startswith("-")} <= known, words
+
+
+@each_example
+def test_selectors_find_the_pods_and_ports_have_their_names(values: Path) -> None:
+    objects = rendered(values)
+    labelled = [
+        (found["spec"]["template"]["metadata"]["labels"], found["spec"]["template"]["spec"])
+        for found in objects
+        if found["kind"] in {"StatefulSet", "DaemonSet"}
+    ]
+    for service in of_kind(objects, "Service").values():
+        chosen = [spec for labels, spec in labelled if service["spec"]["selector"].items() <= labels.items()]
+        assert chosen, service["metadata"]["name"]
+        for spec in chosen:
+            ports = {port["name"] for container in spec["containers"] for port in container["ports"]}
+            assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+    for found in [*of_kind(objects, "StatefulSet").values(), *of_kind(objects, "DaemonSet").values()]:
+        selector = found["spec"]["selector"]["matchLabels"]
+        assert sum(selector.items() <= labels.items() for labels, _ in labelled) == 1
+
+
+@each_example
+def test_mounts_have_volumes(values: Path) -> None:
+    for name, spec in pods(rendered(values)):
+        volumes = {volume["name"] for volume in spec["volumes"]}
+        if name.endswith("-kafka"):
+            volumes.add("data")
+        mounted = {mount["name"] for each in containers(spec) for mount in each.get("volumeMounts", [])}
+        assert mounted == volumes, name
+
+
+def test_a_replica_has_its_ordinals_name_and_longer_to_leave_than_a_transaction_takes() -> None:
+    for found in of_kind(rendered(), "StatefulSet").values():
+        spec = found["spec"]["template"]["spec"]
+        # transaction.timeout.ms is 10 s; the broker may take as long again to answer.
+        assert spec["terminationGracePeriodSeconds"] >= 30
+        variables = {each["name"]: each for each in spec["containers"][0]["env"]}
+        names = list(variables)
+        assert variables["VERMILION_INSTANCE"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+        assert json.loads(variables["VERMILION_KAFKA"]["value"]) == {
+            "group.instance.id": "$(VERMILION_INSTANCE)"
+        }
+        # Kubernetes expands only what stands before.
+        assert names.index("VERMILION_INSTANCE") < names.index("VERMILION_KAFKA")
+    for found in of_kind(rendered(MINIMAL, "kafka.staticMembership=false"), "StatefulSet").values():
+        assert "VERMILION_KAFKA" not in environment(found["spec"]["template"]["spec"]["containers"][0])
+
+
+def test_scaling_is_capped_at_the_partitions_and_takes_the_number_of_replicas_over() -> None:
+    objects = rendered(SCRAM)
+    scalers = of_kind(objects, "HorizontalPodAutoscaler")
+    assert scalers[f"{NAME}-fingerprint"]["spec"]["maxReplicas"] == 24
+    assert scalers[f"{NAME}-fingerprint"]["spec"]["metrics"][0]["pods"]["metric"] == {
+        "name": "vermilion_consumer_lag"
+    }
+    assert scalers[f"{NAME}-classify"]["spec"]["metrics"][0]["resource"]["name"] == "cpu"
+    assert of_kind(objects, "ScaledObject") == {}
+    objects = rendered(STRIMZI)
+    scaled = of_kind(objects, "ScaledObject")
+    assert [
+        scaled[f"vermilion-{name}"]["spec"]["maxReplicaCount"] for name in ("fingerprint", "classify")
+    ] == [
+        12,
+        6,
+    ]
+    query = scaled["vermilion-classify"]["spec"]["triggers"][0]["metadata"]["query"]
+    assert query == f'sum(vermilion_consumer_lag{{namespace="{NAMESPACE}",pod=~"vermilion-classify-[0-9]+"}})'
+    assert of_kind(objects, "HorizontalPodAutoscaler") == {}
+    for found in (rendered(SCRAM), rendered(STRIMZI)):
+        assert all("replicas" not in each["spec"] for each in of_kind(found, "StatefulSet").values())
+
+
+def test_topics_are_those_of_the_flow_and_outlive_the_release() -> None:
+    topics = of_kind(rendered(STRIMZI), "KafkaTopic")
+    assert [found["spec"]["topicName"] for found in topics.values()] == [
+        topic.full_name("vermilion.") for topic in TOPICS
+    ]
+    for found in topics.values():
+        assert found["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+        assert (found["spec"]["partitions"], found["spec"]["replicas"]) == (12, 3)
+
+
+def test_kafka_users_have_the_rights_of_their_roles_and_no_others() -> None:
+    users = of_kind(rendered(STRIMZI), "KafkaUser")
+    kinds = {"topic": "topic", "group": "group", "transactionalId": "transactional id"}
+
+    def granted(role: str) -> set[Right]:
+        rights = set()
+        for entry in users[f"vermilion-{role}"]["spec"]["authorization"]["acls"]:
+            (operation,) = set(entry["operations"]) - {"Describe"}
+            resource = entry["resource"]
+            prefixed = resource["patternType"] == "prefix"
+            rights.add(Right(operation, kinds[resource["type"]], resource["name"], prefixed))  # type: ignore[arg-type]
+        return rights
+
+    assert {role.removeprefix("vermilion-") for role in users} == {
+        "capture",
+        "fingerprint",
+        "classify",
+        "replay",
+    }
+    for role in ("capture", "fingerprint", "classify"):
+        assert granted(role) == set(of(role, "vermilion."))
+    assert granted("replay") == {*of("capture", "vermilion."), Right("Read", "topic", "vermilion.classified")}
+    assert set(ROLES) >= {"capture", "fingerprint", "classify"}
+
+
+def test_secrets_are_files_and_never_in_what_is_rendered() -> None:
+    objects = rendered(SCRAM)
+    spec = dict(pods(objects))
+    fingerprint, classify = spec[f"{NAME}-fingerprint"], spec[f"{NAME}-classify"]
+    found = environment(fingerprint["containers"][0])
+    assert found["VERMILION_KAFKA"] == {
+        "client.rack": "a",
+        "group.instance.id": "$(VERMILION_INSTANCE)",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "fingerprint",
+        "security.protocol": "SASL_SSL",
+        "socket.keepalive.enable": "true",
+        "ssl.ca.location": "/etc/vermilion/authority/ca.crt",
+    }
+    assert found["VERMILION_KAFKA_SECRET_FILES"] == {"sasl.password": "/etc/vermilion/user/password"}
+    secrets = {
+        each["name"]: each["secret"]["secretName"] for each in fingerprint["volumes"] if "secret" in each
+    }
+    assert secrets == {"user": "kafka-fingerprint", "authority": "kafka-authority"}
+    assert [each["secret"]["secretName"] for each in classify["volumes"] if "secret" in each] == [
+        "kafka-user",
+        "kafka-authority",
+    ]
+    assert of_kind(objects, "Secret") == {}
+    variables = {each["name"]: each for each in classify["containers"][0]["env"]}
+    assert variables["VERMILION_REGISTRY_URL"]["valueFrom"] == {
+        "secretKeyRef": {"name": "registry", "key": "url"}
+    }
+
+
+def test_hooks_need_nothing_that_the_release_brings() -> None:
+    for values in EXAMPLES:
+        objects = rendered(values)
+        brought = {(found["kind"], found["metadata"]["name"]) for found in objects}
+        for name, job in of_kind(objects, "Job").items():
+            if "helm.sh/hook" not in job["metadata"].get("annotations", {}):
+                continue
+            spec = job["spec"]["template"]["spec"]
+            assert "serviceAccountName" not in spec, name
+            for volume in spec["volumes"]:
+                named = ("ConfigMap", volume.get("configMap", {}).get("name"))
+                assert named not in brought, name
+
+
+def test_new_knowledge_in_a_claim_changes_a_job_and_no_pod() -> None:
+    digest = "sha256:" + 64 * "b"
+    old, new = rendered(STRIMZI), rendered(STRIMZI, f'knowledge.image.digest="{digest}"')
+    changed = [found["kind"] for found in new if found not in old]
+    assert changed == ["Job"]
+    assert set(of_kind(old, "Job")) != set(of_kind(new, "Job"))
+
+
+def test_a_replay_runs_again_only_when_it_is_another_one() -> None:
+    def job(*settings: str) -> str:
+        (name,) = [name for name in of_kind(rendered(DEMO, *settings), "Job") if "replay" in name]
+        return name
+
+    assert job() == job("classify.replicas=2") == job('image.tag="2"')
+    assert job() != job("replay.loop=2")
+    assert job() != job('kafka.topicPrefix="other."')
+
+
+@each_example
+def test_every_variable_is_a_setting(values: Path) -> None:
+    known = {f"VERMILION_{name.upper()}" for name in Settings.model_fields} | {"HOME"}
+    for name, spec in pods(rendered(values)):
+        for container in containers(spec):
+            given = [variable["name"] for variable in container.get("env", [])]
+            assert set(given) <= known, name
+            assert len(given) == len(set(given)), name
+
+
+def test_a_groups_settings_are_read_as_they_are_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = dict(pods(rendered(CAPTURE)))[f"{NAME}-capture-core"]
+    for variable in spec["containers"][0]["env"]:
+        if "value" in variable:
+            monkeypatch.setenv(variable["name"], variable["value"])
+    found = load()
+    assert found.interface == ["tap0", "tap1"]
+    assert (found.bpf, found.workers, found.ring_mib, found.promiscuous) == ("not port 9092", 2, 128, False)
+    assert (found.exclude_port, found.exclude_network) == ([9092], ["192.0.2.0/24"])
+    assert (found.depth, found.http_port) == (16384, 9465)
+
+
+@each_example
+def test_everything_is_denied_but_what_each_component_needs(values: Path) -> None:
+    objects = rendered(values)
+    policies = [found["spec"] for found in of_kind(objects, "NetworkPolicy").values()]
+    whole = {"app.kubernetes.io/name": "vermilion", "app.kubernetes.io/instance": RELEASE}
+    assert {"podSelector": {"matchLabels": whole}, "policyTypes": ["Ingress", "Egress"]} in policies
+
+    def allowed(component: str, direction: str) -> set[int]:
+        ports = set()
+        for policy in policies:
+            (chosen,) = policy["podSelector"].get("matchExpressions", [{"values": []}])
+            labels = policy["podSelector"]["matchLabels"]
+            if component in chosen["values"] or labels.get("app.kubernetes.io/component") == component:
+                ports |= {port["port"] for rule in policy.get(direction, []) for port in rule["ports"]}
+        return ports
+
+    demo = "demo" in values.stem
+    for component in ("fingerprint", "classify"):
+        assert allowed(component, "ingress") == {9464}
+        assert {53} < allowed(component, "egress") <= {53, 443, 9092, 9093, 9094}
+    assert allowed("knowledge", "egress") == allowed("knowledge", "ingress") == set()
+    assert allowed("kafka", "ingress") == ({9092} if demo else set())
+    assert 9464 in allowed("test", "egress")
