@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
 from conftest import find_ports
 from fingerprint.flowrecords import record
 from pipeline.nonsense import Nonsense
@@ -99,6 +100,24 @@ def test_a_stricter_level_that_an_operator_chose_stays(
     client.set_compatibility(subject, "FULL_TRANSITIVE")
     SchemaRegistry(registry_url).id_of(subject, OURS)
     assert client.get_compatibility(subject) == "FULL_TRANSITIVE"
+
+
+@pytest.mark.kafka
+def test_two_replicas_that_set_the_level_at_once_are_both_served(
+    registry_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = SchemaRegistry(registry_url)
+    really = registry._client.set_compatibility
+
+    def conflict(subject: str, level: str) -> None:
+        really(subject, level)
+        raise SchemaRegistryError(409, 0, "A rule named 'COMPATIBILITY' already exists.")
+
+    monkeypatch.setattr(registry._client, "set_compatibility", conflict)
+    assert Codec(registry, prefix).encoder(PAYLOADS)(RECORD)
+    monkeypatch.setattr(registry._client, "get_compatibility", lambda subject: "NONE")
+    with pytest.raises(SchemaRefused, match="already exists"):
+        registry.id_of(f"{prefix}other-value", OURS)
 
 
 @pytest.mark.kafka

@@ -76,12 +76,19 @@ class SchemaRegistry:
         )
 
     def _register(self, subject: str, schema: str) -> int:
-        level = self._asked(lambda: self._client.get_compatibility(subject))
-        if level not in _STRICT_ENOUGH:
-            self._required(lambda: self._client.set_compatibility(subject, COMPATIBILITY), subject)
+        if not self._strict(subject):
+            try:
+                self._required(lambda: self._client.set_compatibility(subject, COMPATIBILITY), subject)
+            except SchemaRefused:
+                # Another replica sets it in the same moment, which a registry may call a conflict.
+                if not self._strict(subject):
+                    raise
         return self._required(
             lambda: self._id(self._client.register_schema(subject, Schema(schema, "AVRO"))), subject
         )
+
+    def _strict(self, subject: str) -> bool:
+        return self._asked(lambda: self._client.get_compatibility(subject)) in _STRICT_ENOUGH
 
     def _asked(self, ask: Callable[[], T], none: tuple[int, ...] = _NOT_FOUND) -> T | None:
         """The answer; None where the registry says, by an error code in ``none``, that there is none."""
