@@ -5,7 +5,9 @@ import struct
 
 import pytest
 
+from vermilion_capture.items import Origin
 from vermilion_capture.ring import BLOCK_HEADER, PACKET_HEADER, Block, Ring
+from vermilion_capture.sieve import Sieve
 
 ADDRESSES = bytes(range(12))
 FRAME = ADDRESSES + b"\x08\x00payload"
@@ -76,6 +78,16 @@ def test_a_block_without_a_first_packet(damaged: bytes) -> None:
     walked = Block(damaged, 1)
     assert list(walked) == []
     assert walked.damaged
+
+
+def test_blocks_that_could_not_be_read_on_are_counted() -> None:
+    sieve, origin = Sieve(), Origin("sensor", "run", False)
+    whole = Block(block(packet(FRAME)), 1)
+    sieve.block(whole, origin, 1 << 62)
+    assert "damaged_block" not in sieve.counts
+    sieve.block(Block(block(packet(FRAME), count=2), 1), origin, 1 << 62)
+    assert sieve.counts["damaged_block"] == 1
+    assert sieve.counts["packets"] == 2
 
 
 def test_whatever_a_block_says_nothing_beyond_it_is_read() -> None:

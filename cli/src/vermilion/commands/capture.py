@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vermilion.commands.options import Http, Kafka, Prefix, Servers, capture_files, settings
+from vermilion.commands.options import Files, Http, Kafka, Prefix, Read, Servers, capture_files, settings
 from vermilion.commands.progress import bytes_read, status_line
 from vermilion.commands.publishing import Session, publishing, served, tell_end
 from vermilion.interrupts import at_once, interrupts
@@ -24,15 +24,8 @@ _TELL_SECONDS = 1.0
 
 
 def capture(
-    files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE…", help="Capture files; -: standard input.")
-    ] = None,
-    read: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--read", "-r", metavar="FILE", help="Capture file, - for standard input; may be repeated."
-        ),
-    ] = None,
+    files: Files = None,
+    read: Read = None,
     interface: Annotated[
         list[str] | None,
         typer.Option(

@@ -7,6 +7,13 @@ import typer
 
 from vermilion_pipeline.settings import Settings, is_secret, load
 
+Files = Annotated[
+    list[Path] | None, typer.Argument(metavar="FILE…", help="Capture files; -: standard input.")
+]
+Read = Annotated[
+    list[Path] | None,
+    typer.Option("--read", "-r", metavar="FILE", help="Capture file, - for standard input; may be repeated."),
+]
 Servers = Annotated[
     str | None,
     typer.Option(

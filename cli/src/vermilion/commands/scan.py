@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, NoReturn, Self
 
 import typer
 
-from vermilion.commands.options import Database, Depth, capture_files
+from vermilion.commands.options import Database, Depth, Files, Read, capture_files
 from vermilion.commands.progress import bytes_read
 from vermilion.errors import CommandFailed
 from vermilion.events import line_of, scan_json
@@ -27,15 +27,8 @@ _SWEEP_SECONDS = 15.0
 
 
 def scan(
-    files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE…", help="Capture files; -: standard input.")
-    ] = None,
-    read: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--read", "-r", metavar="FILE", help="Capture file, - for standard input; may be repeated."
-        ),
-    ] = None,
+    files: Files = None,
+    read: Read = None,
     capture: Annotated[
         str | None, typer.Option("--capture", "-c", metavar="IFACE", help="Interface to read until Ctrl-C.")
     ] = None,

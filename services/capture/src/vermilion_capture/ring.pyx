@@ -65,8 +65,8 @@ cdef class Block:
     """The packets of one block; iterating gives their frames, with the VLAN tags put back.
 
     It is good until the next one is asked for. ``longest``: bytes of a frame as long as the MTU allows;
-    ``done``: the last has been given; ``damaged``: an offset pointed nowhere, and the rest of the block was left. ``wanted``: what a frame
-    and its length on the wire are to be asked yet (bpf.Filter.matches), or None.
+    ``done``: the last has been given; ``damaged``: an offset pointed nowhere, and the rest of the block was
+    left. ``wanted``: what a frame and its length on the wire are to be asked yet (bpf.Filter.matches), or None.
     """
 
     def __init__(self, const unsigned char[::1] memory, int link_type, Py_ssize_t longest=1 << 20, wanted=None):

@@ -7,7 +7,6 @@ from vermilion_capture.ring import Block
 class Sieve:
     heads: FlowHeads
     merged: int
-    damaged: int
     newest: int
     def __init__(
         self,

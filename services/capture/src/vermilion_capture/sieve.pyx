@@ -21,6 +21,7 @@ cdef enum:
     EXCLUDED_PORT
     EXCLUDED_NETWORK
     FILTERED
+    DAMAGED_BLOCK
     PACKETS
     COUNTERS
 
@@ -28,7 +29,7 @@ cdef enum:
     SLICE = 64  # whoever is told to stop stops behind it
 
 _NAMES = ("", "acknowledgment", *REASONS[2:], "kept", "beyond_head", "excluded_port",
-          "excluded_network", "filtered", "packets")  # fmt: skip
+          "excluded_network", "filtered", "damaged_block", "packets")  # fmt: skip
 
 
 cdef struct Network:
@@ -48,7 +49,6 @@ cdef class Sieve:
 
     cdef readonly FlowHeads heads
     cdef readonly long merged
-    cdef readonly long damaged
     cdef readonly int64_t newest
     cdef long _counts[COUNTERS]
     cdef unsigned char _ports[8192]
@@ -76,7 +76,10 @@ cdef class Sieve:
 
     @property
     def counts(self):
-        """``packets`` seen, ``kept`` for publishing, and each reason for which one was not."""
+        """``packets`` seen, ``kept`` for publishing, and each reason for which one was not.
+
+        ``damaged_block``: blocks of a ring of which the rest could not be read.
+        """
         return {_NAMES[i]: self._counts[i] for i in range(1, COUNTERS) if self._counts[i]}
 
     def frame(self, bytes data not None, int link_type, int64_t time, Origin origin not None):
@@ -113,7 +116,7 @@ cdef class Sieve:
             if one is not None:
                 taken.append(one)
         if block.done:
-            self.damaged += block.damaged
+            self._counts[DAMAGED_BLOCK] += block.damaged
         return taken
 
     cdef Item _take(
