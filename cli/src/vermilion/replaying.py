@@ -18,6 +18,7 @@ from vermilion.verifying import Verifier
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.pacing import Pace
 from vermilion_capture.replay import Choice, ReplayPublisher, ReplaySource
+from vermilion_capture.source import summary
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.ports import Broker
 from vermilion_pipeline.topics import PAYLOADS
@@ -221,16 +222,6 @@ class Replay:
             f"{path}: stopped behind packet {source.counts.get('packets', 0)}, at {moment(source.newest)}: "
             f"--resume goes on there ({keeper.path})"
         )
-
-
-def summary(counts: Counter[str]) -> str:
-    """What was read and published, and what not and why. Marks are not counted here."""
-    skipped = ", ".join(
-        f"{number} {reason}" for reason, number in sorted(counts.items()) if reason not in ("packets", "kept")
-    )
-    return f"{counts['packets']} packets, {counts['kept']} published" + (
-        f"; not: {skipped}" if skipped else ""
-    )
 
 
 def moment(microseconds: int) -> str:

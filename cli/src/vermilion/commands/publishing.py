@@ -103,13 +103,10 @@ def tell_end(numbers: "Numbers") -> None:
 
 
 def _report(name: str, source: "Source") -> None:
-    counts = source.counts
-    skipped = ", ".join(
-        f"{count} {reason}" for reason, count in sorted(counts.items()) if reason not in ("packets", "kept")
-    )
+    from vermilion_capture.source import summary
+
     typer.echo(
-        f"{name}: run {source.run}: {counts.get('packets', 0)} packets, {counts.get('kept', 0)} published"
-        + (f"; not: {skipped}" if skipped else "")
+        f"{name}: run {source.run}: {summary(source.counts)}"
         + (f"; {source.sieve.merged} frames were merged by offload" if source.sieve.merged else ""),
         err=True,
     )

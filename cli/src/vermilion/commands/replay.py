@@ -135,7 +135,7 @@ def replay(
 
 def _run(replay: "Replay", *, resume: bool, timeout: float) -> None:
     from vermilion.interrupts import at_once, interrupts
-    from vermilion.replaying import summary
+    from vermilion_capture.source import summary
 
     publisher = replay.publisher
     try:

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from vermilion_capture.heartbeats import Tally
-from vermilion_capture.source import Source
+from vermilion_capture.source import Source, skipped
 
 
 class Numbers(NamedTuple):
@@ -41,9 +41,10 @@ def numbers(tally: Tally, source: Source | None, produced: int = 0, acknowledged
     if source is None:
         return Numbers(tally, produced=produced, acknowledged=acknowledged)
     sieve = source.sieve
-    skipped = {reason: n for reason, n in sieve.counts.items() if reason not in ("packets", "kept")}
     heads = sieve.heads
-    return Numbers(tally, skipped, sieve.merged, heads.remembered, heads.evicted, produced, acknowledged)
+    return Numbers(
+        tally, skipped(sieve.counts), sieve.merged, heads.remembered, heads.evicted, produced, acknowledged
+    )
 
 
 class CaptureMetrics(Collector):
@@ -70,12 +71,12 @@ class CaptureMetrics(Collector):
         for cause, count in tally.drops().items():
             drops.add_metric([cause], count)
         yield drops
-        skipped = CounterMetricFamily(
+        left = CounterMetricFamily(
             "vermilion_capture_skipped", "Packets that gave no record, by reason", labels=["reason"]
         )
         for reason, count in told.skipped.items():
-            skipped.add_metric([reason], count)
-        yield skipped
+            left.add_metric([reason], count)
+        yield left
         yield CounterMetricFamily(
             "vermilion_capture_merged", "Frames longer than the MTU, merged by offload", value=told.merged
         )

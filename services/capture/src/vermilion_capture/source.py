@@ -171,6 +171,18 @@ class FileSource(Source):
         super().__init__(CaptureBlocks(path), sensor, policy or Policy(), replayed=True)
 
 
+def skipped(counts: Mapping[str, int]) -> dict[str, int]:
+    """Of a source's ``counts`` those of packets that gave no record, by reason."""
+    return {reason: number for reason, number in sorted(counts.items()) if reason not in ("packets", "kept")}
+
+
+def summary(counts: Mapping[str, int]) -> str:
+    """What was read and published, and what not and why. Marks are not counted here."""
+    left = ", ".join(f"{number} {reason}" for reason, number in skipped(counts).items())
+    told = f"{counts.get('packets', 0)} packets, {counts.get('kept', 0)} published"
+    return f"{told}; not: {left}" if left else told
+
+
 def time_mark(kind: str, sensor: str, run: str, time: int, *, replayed: bool) -> Payload:
     """A TIME_MARK or END_OF_RUN record."""
     return Payload(
