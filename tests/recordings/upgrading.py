@@ -5,6 +5,7 @@ They say no more than a client needs to hear before and after it asks.
 
 from __future__ import annotations
 
+import socket
 import socketserver
 import ssl
 from collections.abc import Callable
@@ -106,15 +107,16 @@ def _line(stream: ssl.SSLSocket) -> bytes:
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """A server on one of the ports above, on every address of the host."""
+    """A server on one of the ports above, on every address of the host, IPv4 too."""
 
+    address_family = socket.AF_INET6
     allow_reuse_address = True
     daemon_threads = True
 
     def __init__(self, port: int, tls: ssl.SSLContext) -> None:
         """``tls``: what it shows to those who ask."""
         self.tls = tls
-        super().__init__(("0.0.0.0", port), Handler)  # noqa: S104 (in a network namespace of its own)
+        super().__init__(("::", port), Handler)
 
 
 PORTS = (*DIALOGUES, POSTGRESQL)
