@@ -61,6 +61,9 @@ class Metrics:
         self.aborted = self._counter(
             "transactions_aborted", "Transactions aborted and handled again", ["reason"]
         )
+        self.expired = self._counter(
+            "records_expired", "Records that retention deleted before they were read"
+        )
         self.rebuilt = self._counter("records_rebuilt", "Records read again to rebuild a partition's state")
         self.commit_seconds = Histogram(
             "vermilion_commit_seconds", "Time to commit a transaction", registry=self.registry
