@@ -11,6 +11,17 @@ from k8s.flows import Event, Flows, everything
 INTERFACE = os.environ.get("VERMILION_K8S_INTERFACE", "cni0")
 RELEASE = "sensors"
 PORT = 8080
+# Until the server is there; it is asked once.
+ASK = """
+import sys, time, urllib.request
+asked = urllib.request.Request(sys.argv[1], headers={"User-Agent": sys.argv[2]})
+for _ in range(60):
+    try:
+        sys.exit(urllib.request.urlopen(asked, timeout=30).status != 200)
+    except OSError:
+        time.sleep(1)
+sys.exit("nobody serves")
+"""
 
 
 def test_capture_sees_what_one_pod_says_to_another_and_nothing_of_it_stays(flows: Flows) -> None:
@@ -26,7 +37,7 @@ def test_capture_sees_what_one_pod_says_to_another_and_nothing_of_it_stays(flows
             "capture": {
                 "enabled": True,
                 "groups": [
-                    # Of frames that a bridge only hands on its interface sees nothing, unless it is promiscuous.
+                    # Of frames that a bridge hands on its interface sees nothing, unless it is promiscuous.
                     # Without the filter it would see every probe and all of Kafka, and never be quiet.
                     {
                         "name": "all",
@@ -77,12 +88,7 @@ def _server(namespace: Namespace, flows: Flows) -> str:
 
 def _asks(namespace: Namespace, flows: Flows, server: str, agent: str) -> str:
     """The address of a pod that has asked the server, once."""
-    ask = (
-        "import sys, urllib.request as request; "
-        "asked = request.Request(sys.argv[1], headers={'User-Agent': sys.argv[2]}); "
-        "print(request.urlopen(asked, timeout=30).status)"
-    )
-    words = ["python3", "-c", ask, f"http://{server}:{PORT}/", agent]
+    words = ["python3", "-c", ASK, f"http://{server}:{PORT}/", agent]
     client = bare(agent, f"vermilion-cli:{flows.images.tag}", words, {"app": agent})
     namespace.kubectl("create", "--filename=-", given=json.dumps(client))
     namespace.kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{agent}", "--timeout=120s")
