@@ -8,7 +8,7 @@ from typing import TypedDict
 
 
 class Payload(TypedDict):
-    """payload.avsc: one TCP segment of a flow's head, or a mark in time."""
+    """payload.avsc: one TCP segment or UDP datagram of a flow's head, or a mark in time."""
 
     kind: str
     sensor: str

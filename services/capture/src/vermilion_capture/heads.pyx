@@ -1,5 +1,8 @@
 """Flow heads: the first ``depth`` bytes of each direction, and the segments that open and close it.
 
+Of a UDP flow it is the first ``depth`` bytes in the first ``DATAGRAMS`` datagrams of each direction:
+what opens a conversation is there, and a flow of small datagrams does not cost a record each for long.
+
 A flow's records are numbered here, 0 for its first (``ordinal``); the number is how a reader tells
 a new flow from the rest of one it has finished with. Memory is bounded by the number of flows: a
 table of structures, which grows up to that and then forgets the flow that was longest idle.
@@ -11,18 +14,20 @@ from typing import NamedTuple
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset
-from vermilion_capture.packet cimport ACK, FIN, RST, SYN, Found, Segment
+from vermilion_capture.packet cimport ACK, FIN, RST, SYN, UDP, Found, Segment
 from vermilion_pipeline.flowid import FLOW_IDLE, FLOW_LIFE, community_id
 
 cdef enum:
     DEFAULT_DEPTH = 16 * 1024
     FIRST_CAPACITY = 1024
-    PROTOCOL_TCP = 6
+    # A QUIC client's first flight, its retransmissions and what of 0-RTT follows at once.
+    MAX_DATAGRAMS = 32
 
 cdef int64_t IDLE = FLOW_IDLE
 cdef int64_t LIFE = FLOW_LIFE
 
 DEPTH = DEFAULT_DEPTH
+DATAGRAMS = MAX_DATAGRAMS
 
 
 class Kept(NamedTuple):
@@ -41,7 +46,7 @@ cdef inline int32_t distance(uint32_t a, uint32_t b) noexcept:
 cdef class FlowHeads:
     """Decides for each segment whether it belongs to its flow's head.
 
-    ``depth``: bytes per direction, 0 for all; ``flows``: how many are remembered, the longest
+    ``depth``: bytes per direction, 0 for all (datagrams, too); ``flows``: how many are remembered, the longest
     idle one is forgotten first (``evicted`` counts them).
     """
 
@@ -73,6 +78,7 @@ cdef class FlowHeads:
             found.vlans[found.tags] = vlan
             found.tags += 1
         found.addresses, found.width = 0, len(segment.src_ip)
+        found.protocol = segment.transport
         found.src_port, found.dst_port = segment.src_port, segment.dst_port
         found.flags, found.seq, found.ack = segment.flags, segment.seq, segment.ack
         found.size, found.captured = segment.size, len(segment.payload)
@@ -107,10 +113,14 @@ cdef class FlowHeads:
         if found.flags & (SYN | ACK) == SYN | ACK:
             flow.called, flow.answered = found.ack, True
         side = &flow.sides[up]
-        if not side.seen:
-            side.seen, side.base = True, first
-        if not self._cut(side, found, first, out):
-            return False
+        if found.protocol == UDP:
+            if not self._cut_datagram(side, found, out):
+                return False
+        else:
+            if not side.seen:
+                side.seen, side.base = True, first
+            if not self._cut(side, found, first, out):
+                return False
         out.slot, out.ordinal = slot, flow.ordinal
         flow.ordinal += 1
         return True
@@ -121,7 +131,7 @@ cdef class FlowHeads:
         cdef char* kept = self._flows[slot].name
         if not kept[0]:
             made = community_id(
-                segment.src_ip, segment.dst_ip, segment.src_port, segment.dst_port, PROTOCOL_TCP
+                segment.src_ip, segment.dst_ip, segment.src_port, segment.dst_port, segment.transport
             ).encode()
             if len(made) != NAME:
                 raise ValueError(f"a Community ID of {len(made)} bytes")
@@ -150,6 +160,22 @@ cdef class FlowHeads:
                 return True
         out.length, out.missing = 0, found.size
         return found.flags & (FIN | RST) != 0
+
+    cdef bint _cut_datagram(self, Side* side, const Found* found, Decision* out) noexcept:
+        """As ``_cut``, of a datagram."""
+        cdef Py_ssize_t beyond
+        out.length, out.missing = found.captured, found.size - found.captured
+        if not self._depth:
+            return True
+        if side.full:
+            return False
+        beyond = side.base + found.size - self._depth
+        if beyond > out.missing:
+            out.length, out.missing = found.size - beyond, beyond
+        side.base += <uint32_t>(found.size - max(0, beyond))
+        side.datagrams += 1
+        side.full = beyond >= 0 or side.datagrams == MAX_DATAGRAMS
+        return True
 
     cdef bint _is_new(self, Flow* flow, bint up, uint32_t first) noexcept:
         """Whether a SYN, behind which data begins at ``first``, opens another connection than ``flow``.
@@ -268,7 +294,7 @@ cdef bint key_of(const unsigned char* p, const Found* found, Key* key) noexcept:
     target[width], target[width + 1] = found.dst_port >> 8, found.dst_port & 0xFF
     up = memcmp(source, target, length) <= 0
     memset(key, 0, sizeof(Key))
-    key.tags, key.width = found.tags, width
+    key.tags, key.width, key.protocol = found.tags, width, found.protocol
     for i in range(found.tags):
         key.vlans[i] = found.vlans[i]
     memcpy(key.ends, &source[0] if up else &target[0], length)

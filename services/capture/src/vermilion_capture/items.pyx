@@ -72,7 +72,7 @@ cdef class Item:
                 "dst_ip": found.dst_ip,
                 "src_port": found.src_port,
                 "dst_port": found.dst_port,
-                "transport": 6,
+                "transport": found.transport,
                 "ttl": found.ttl,
                 "ip_id": found.ip_id,
                 "seq": found.seq,
@@ -106,7 +106,7 @@ cdef class Item:
         at = write_bytes(at, found.dst_ip)
         at = write_long(at, found.src_port)
         at = write_long(at, found.dst_port)
-        at = write_long(at, 6)
+        at = write_long(at, found.transport)
         at = write_long(at, found.ttl)
         at = write_long(at, found.ip_id)
         at = write_long(at, found.seq)
@@ -137,7 +137,7 @@ def agrees(bytes header not None, encode):
     cdef Segment sample = Segment.__new__(Segment)
     sample.vlans, sample.src_ip, sample.dst_ip, sample.options = (1, 300), b"\1\2\3\4", b"\5\6\7\x08", b"\2\4"
     sample.src_port, sample.dst_port, sample.ttl, sample.ip_id = 9, 10, 11, 12
-    sample.flags, sample.window, sample.seq, sample.ack = 13, 14, 0xFFFFFFFF, 16
+    sample.transport, sample.flags, sample.window, sample.seq, sample.ack = 19, 13, 14, 0xFFFFFFFF, 16
     item = segment_item(b"", Origin("sensor", "run", True), sample, 1 << 50, 17, b"payload", 18)
     return item.encoded(header, encode) == encode(item.record)
 

@@ -1,9 +1,10 @@
 LINK_TYPES: dict[int, str]
 NOT_IP: str
-NOT_TCP: str
+OTHER_PROTOCOL: str
 FRAGMENT: str
 CUT: str
 BAD: str
+EMPTY: str
 
 class Segment:
     vlans: tuple[int, ...]
@@ -11,6 +12,7 @@ class Segment:
     dst_ip: bytes
     src_port: int
     dst_port: int
+    transport: int
     ttl: int
     ip_id: int
     flags: int

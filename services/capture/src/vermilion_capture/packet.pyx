@@ -1,7 +1,7 @@
-"""From a captured frame to its TCP segment, never past what was captured.
+"""From a captured frame to its TCP segment or UDP datagram, never past what was captured.
 
 Sources: the tcpdump group's registry of link types and their headers, IEEE 802.1Q and 802.1ad
-(stacked tags), RFC 791 (IPv4), RFC 8200 (IPv6 and its extension headers), RFC 9293 (TCP).
+(stacked tags), RFC 791 (IPv4), RFC 8200 (IPv6 and its extension headers), RFC 9293 (TCP), RFC 768 (UDP).
 """
 
 cdef enum:
@@ -20,7 +20,6 @@ cdef enum:
     ETHERTYPE_VLAN = 0x8100
     ETHERTYPE_SERVICE_VLAN = 0x88A8
     ETHERTYPE_OLD_QINQ = 0x9100
-    PROTOCOL_TCP = 6
     MAX_EXTENSION_HEADERS = 16
 
 # What segment() understands; the numbers are those of capture files.
@@ -39,11 +38,12 @@ LINK_TYPES = {
 
 # Why a frame gave no segment; the names are label values of the capture's metrics.
 NOT_IP = "not_ip"
-NOT_TCP = "not_tcp"
+OTHER_PROTOCOL = "other_protocol"
 FRAGMENT = "ip_fragment"
 CUT = "headers_cut"
 BAD = "headers_malformed"
-REASONS = (None, None, NOT_IP, NOT_TCP, FRAGMENT, CUT, BAD)
+EMPTY = "empty_datagram"
+REASONS = (None, None, NOT_IP, OTHER_PROTOCOL, FRAGMENT, CUT, BAD, EMPTY)
 
 
 cdef inline int u16(const unsigned char* p) noexcept nogil:
@@ -55,9 +55,9 @@ cdef inline unsigned int u32(const unsigned char* p) noexcept nogil:
 
 
 cdef class Segment:
-    """A TCP segment: where it lies in its frame, and its header's fields.
+    """A TCP segment or a UDP datagram, by ``transport`` (6, 17), and its header's fields.
 
-    ``size`` is the payload's length on the wire by the IP header, frame padding not counted;
+    What only TCP has is 0 and empty of a datagram. ``size`` is the payload's length on the wire by the IP header, frame padding not counted;
     ``payload`` is as much of it as was captured.
     """
 
@@ -71,7 +71,7 @@ cdef struct Ip:
 
 
 def segment(bytes frame not None, int link_type=LINK_ETHERNET):
-    """The TCP segment in a frame; a Segment, or the name of why there is none.
+    """The TCP segment or UDP datagram in a frame; a Segment, or the name of why there is none.
 
     Pure acknowledgments (no payload, none of SYN, FIN, RST) give None: they carry nothing of a
     flow's head. Raises ValueError for a link type that is not among LINK_TYPES.
@@ -116,9 +116,11 @@ cdef int find(const unsigned char* p, Py_ssize_t end, int link_type, Found* foun
         return NOT_IP_
     if reason != FOUND:
         return reason
-    if ip.protocol != PROTOCOL_TCP:
-        return NOT_TCP_
-    return tcp(p, end, &ip, found)
+    if ip.protocol == TCP:
+        return tcp(p, end, &ip, found)
+    if ip.protocol == UDP:
+        return udp(p, end, &ip, found)
+    return OTHER_PROTOCOL_
 
 
 cdef bint link_known(int link_type) noexcept nogil:
@@ -262,7 +264,7 @@ cdef int tcp(const unsigned char* p, Py_ssize_t end, const Ip* ip, Found* found)
         return CUT_  # half of the options would be somebody else's fingerprint
     if not (found.flags & (FIN | SYN | RST)) and start == ip.end:
         return ACKNOWLEDGMENT_
-    found.ttl, found.ip_id = ip.ttl, ip.ip_id
+    found.protocol, found.ttl, found.ip_id = TCP, ip.ttl, ip.ip_id
     found.src_port, found.dst_port = u16(p + here), u16(p + here + 2)
     found.seq, found.ack = u32(p + here + 4), u32(p + here + 8)
     found.window = u16(p + here + 14)
@@ -270,6 +272,32 @@ cdef int tcp(const unsigned char* p, Py_ssize_t end, const Ip* ip, Found* found)
     found.options_end = min(start, end)
     found.size = ip.end - start
     found.captured = max(0, min(ip.end, end) - start)
+    return FOUND
+
+
+# RFC 768
+cdef int udp(const unsigned char* p, Py_ssize_t end, const Ip* ip, Found* found) noexcept nogil:
+    cdef Py_ssize_t here = ip.transport, length
+    if ip.end < here + 8:
+        return BAD_
+    if end < here + 8:
+        return CUT_
+    length = u16(p + here + 4)
+    # RFC 2675 4, and segmentation offload: 0 where the length does not fit.
+    if length == 0 and ip.end - here > 0xFFFF:
+        length = ip.end - here
+    if length < 8 or length > ip.end - here:
+        return BAD_
+    if length == 8:
+        return EMPTY_
+    found.protocol, found.ttl, found.ip_id = UDP, ip.ttl, ip.ip_id
+    found.src_port, found.dst_port = u16(p + here), u16(p + here + 2)
+    found.flags = found.window = 0
+    found.seq = found.ack = 0
+    found.transport = here
+    found.payload = found.options_end = here + 8
+    found.size = length - 8
+    found.captured = max(0, min(here + length, end) - found.payload)
     return FOUND
 
 
@@ -282,7 +310,7 @@ cdef Segment built(const unsigned char* p, const Found* found):
     made.src_ip = address[:found.width]
     made.dst_ip = address[found.width:2 * found.width]
     made.src_port, made.dst_port = found.src_port, found.dst_port
-    made.ttl, made.ip_id = found.ttl, found.ip_id
+    made.transport, made.ttl, made.ip_id = found.protocol, found.ttl, found.ip_id
     made.flags, made.window = found.flags, found.window
     made.seq, made.ack = found.seq, found.ack
     made.options = p[found.transport + 20:found.options_end] if found.flags & SYN else b""

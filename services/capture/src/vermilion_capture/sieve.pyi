@@ -1,8 +1,10 @@
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from vermilion_capture.heads import FlowHeads
 from vermilion_capture.items import Item, Origin
 from vermilion_capture.ring import Block
+
+TRANSPORTS: tuple[str, ...]
 
 class Sieve:
     heads: FlowHeads
@@ -13,6 +15,7 @@ class Sieve:
         depth: int = ...,
         ports: Iterable[int] = (),
         networks: Iterable[str] = (),
+        transports: Collection[str] = ...,
     ) -> None: ...
     @property
     def counts(self) -> dict[str, int]: ...

@@ -1,4 +1,4 @@
-"""What of the packets is published: the heads of TCP flows, but for ports and networks left out.
+"""What of the packets is published: the heads of flows, but for ports, networks and UDP left out.
 
 A packet that is not published costs no object. What was not wanted is counted by its reason.
 """
@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy
 from vermilion_capture.heads cimport Decision, FlowHeads
 from vermilion_capture.items cimport Item, Origin, made
-from vermilion_capture.packet cimport FOUND, REASON_COUNT, Found, Segment, built, find, link_known
+from vermilion_capture.packet cimport FOUND, REASON_COUNT, TCP, UDP, Found, Segment, built, find, link_known
 from vermilion_capture.ring cimport Block, Packet
 
 from vermilion_capture.heads import DEPTH
@@ -20,6 +20,7 @@ cdef enum:
     BEYOND_HEAD
     EXCLUDED_PORT
     EXCLUDED_NETWORK
+    EXCLUDED_TRANSPORT
     FILTERED
     DAMAGED_BLOCK
     PACKETS
@@ -28,8 +29,9 @@ cdef enum:
 cdef enum:
     SLICE = 64  # whoever is told to stop stops behind it
 
+TRANSPORTS = ("tcp", "udp")
 _NAMES = ("", "acknowledgment", *REASONS[2:], "kept", "beyond_head", "excluded_port",
-          "excluded_network", "filtered", "damaged_block", "packets")  # fmt: skip
+          "excluded_network", "excluded_transport", "filtered", "damaged_block", "packets")  # fmt: skip
 
 
 cdef struct Network:
@@ -42,9 +44,10 @@ cdef struct Network:
 cdef class Sieve:
     """Decides for each packet; ``heads`` are the flows'.
 
-    ``ports`` and ``networks`` (as ``192.0.2.0/24``) are left out, whichever end has them.
+    ``ports`` and ``networks`` (as ``192.0.2.0/24``) are left out, whichever end has them, and what is
+    neither of ``transports`` ("tcp", "udp").
     ``merged``: frames longer than the MTU allows, which offloading has put together; ``newest``: the
-    newest packet time, microseconds. Raises ValueError for what is no network.
+    newest packet time, microseconds. Raises ValueError for what is no network or transport.
     """
 
     cdef readonly FlowHeads heads
@@ -52,12 +55,15 @@ cdef class Sieve:
     cdef readonly int64_t newest
     cdef long _counts[COUNTERS]
     cdef unsigned char _ports[8192]
-    cdef bint _by_port
+    cdef bint _by_port, _without_tcp, _without_udp
     cdef Network _networks[256]
     cdef int _network_count
 
-    def __init__(self, Py_ssize_t depth=DEPTH, ports=(), networks=()):
+    def __init__(self, Py_ssize_t depth=DEPTH, ports=(), networks=(), transports=TRANSPORTS):
         self.heads = FlowHeads(depth)
+        if unknown := set(transports).difference(TRANSPORTS):
+            raise ValueError(f"{min(unknown)}: no transport that is read; {' and '.join(TRANSPORTS)} are")
+        self._without_tcp, self._without_udp = ("tcp" not in transports), ("udp" not in transports)
         for port in ports:
             self._by_port = True
             self._ports[<unsigned short>port >> 3] |= 1 << (port & 7)
@@ -141,6 +147,8 @@ cdef class Sieve:
 
     cdef int _excluded(self, const unsigned char* p, const Found* found) noexcept:
         cdef int i
+        if self._without_udp and found.protocol == UDP or self._without_tcp and found.protocol == TCP:
+            return EXCLUDED_TRANSPORT
         if self._by_port and (self._port(found.src_port) or self._port(found.dst_port)):
             return EXCLUDED_PORT
         for i in range(self._network_count):

@@ -14,8 +14,7 @@ from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
 from vermilion_fingerprint.payloads import check
 from vermilion_fingerprint.protocols import CLIENT, SERVER
 from vermilion_fingerprint.streams cimport Stream
-from vermilion_fingerprint.tcp import Syn
-from vermilion_fingerprint.tcp import fingerprint as syn_fingerprint
+from vermilion_fingerprint.tcp import Syn, fingerprint as syn_fingerprint
 from vermilion_pipeline.flowid import FLOW_IDLE, FLOW_LIFE, community_id
 
 cdef enum:
@@ -23,6 +22,7 @@ cdef enum:
     SYN = 2
     RST = 4
     ACK = 16
+    UDP = 17
     # A stream whose SYN was not seen may begin earlier than its first segment to arrive; so long
     # its head may turn out to be another one.
     UNSETTLED_BYTES = 4096
@@ -194,15 +194,17 @@ cdef class FlowTable:
         cdef tuple key = (path, source, target) if up else (path, target, source)
         cdef long long time = record["time"], ordinal = record["ordinal"]
         cdef Flow flow = self._flows.get(key)
-        cdef Run run
+        cdef Run run = self._runs.get(path[:2])
+        if run is not None:
+            run.last_offset = offset
+        if record["transport"] == UDP:  # nothing is remembered of it: no protocol of theirs is known
+            self._count(("datagrams_not_recognised",))
+            return
         if flow is not None and (ordinal == 0 or self._too_old(flow, time)):
             self._finish(key, flow)
             flow = None
         if flow is None and ordinal == 0:
             flow = self._open(key, offset, time, record["replayed"])
-        run = self._runs.get(path[:2])
-        if run is not None:
-            run.last_offset = offset
         if flow is None:
             self._count(("segments_of_finished_flows",))
             return
@@ -224,7 +226,8 @@ cdef class FlowTable:
         flow.low = Direction(self._head, key[1], key[2], self._recognised.starters)
         flow.high = Direction(self._head, key[2], key[1], self._recognised.starters)
         self._flows[key] = flow
-        (<Run>self._runs.setdefault(flow.path[:2], Run())).keys[key] = None
+        cdef Run run = self._runs.setdefault(flow.path[:2], Run())
+        run.keys[key], run.last_offset = None, offset
         self.held += FLOW_BYTES
         return flow
 

@@ -14,11 +14,14 @@ class InvalidRecord(ValueError):
         self.field = field
 
 
+cdef enum:
+    TCP = 6
+    UDP = 17
+
 # Field, lowest and highest value.
 cdef tuple NUMBERS = (
     ("src_port", 0, 0xFFFF), ("dst_port", 0, 0xFFFF), ("time", 0, LAST_TIME - 1), ("seq", 0, 0xFFFFFFFF),
     ("missing", 0, 1 << 20), ("ttl", 0, 0xFF), ("ip_id", 0, 0xFFFFF), ("window", 0, 0xFFFF),
-    ("transport", 6, 6),
 )
 
 
@@ -30,6 +33,8 @@ def check(dict record not None):
         raise InvalidRecord("dst_ip", record["dst_ip"])
     if len(record["options"]) > MAX_OPTIONS:
         raise InvalidRecord("options", record["options"])
+    if record["transport"] not in (TCP, UDP):
+        raise InvalidRecord("transport", record["transport"])
     for field, lowest, highest in NUMBERS:
         if not lowest <= record[field] <= highest:
             raise InvalidRecord(field, record[field])
