@@ -1,3 +1,5 @@
+from vermilion_capture.tunnels import Around
+
 LINK_TYPES: dict[int, str]
 NOT_IP: str
 OTHER_PROTOCOL: str
@@ -5,9 +7,12 @@ FRAGMENT: str
 CUT: str
 BAD: str
 EMPTY: str
+TOO_DEEP: str
 
 class Segment:
     vlans: tuple[int, ...]
+    tunnels: tuple[Around, ...]
+    vni: int | None
     src_ip: bytes
     dst_ip: bytes
     src_port: int

@@ -1,5 +1,6 @@
 from collections.abc import Collection, Iterable
 
+from vermilion_capture.fragments import Fragments
 from vermilion_capture.heads import FlowHeads
 from vermilion_capture.items import Item, Origin
 from vermilion_capture.ring import Block
@@ -8,6 +9,7 @@ TRANSPORTS: tuple[str, ...]
 
 class Sieve:
     heads: FlowHeads
+    fragments: Fragments
     merged: int
     newest: int
     def __init__(

@@ -7,9 +7,11 @@ from ipaddress import ip_network
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy
+from vermilion_capture.fragments cimport Fragments
 from vermilion_capture.heads cimport Decision, FlowHeads
 from vermilion_capture.items cimport Item, Origin, made
-from vermilion_capture.packet cimport FOUND, REASON_COUNT, TCP, UDP, Found, Segment, built, find, link_known
+from vermilion_capture.layers cimport FOUND, FRAGMENT_, REASON_COUNT, TCP, UDP, Found, Layer, begin_frame
+from vermilion_capture.packet cimport Segment, built, find, link_known, walk
 from vermilion_capture.ring cimport Block, Packet
 
 from vermilion_capture.heads import DEPTH
@@ -42,7 +44,7 @@ cdef struct Network:
 
 
 cdef class Sieve:
-    """Decides for each packet; ``heads`` are the flows'.
+    """Decides for each packet; ``heads`` are the flows', ``fragments`` what is not whole yet.
 
     ``ports`` and ``networks`` (as ``192.0.2.0/24``) are left out, whichever end has them, and what is
     neither of ``transports`` ("tcp", "udp").
@@ -51,6 +53,8 @@ cdef class Sieve:
     """
 
     cdef readonly FlowHeads heads
+    cdef readonly Fragments fragments
+    cdef bytes _whole        # the last packet put together
     cdef readonly long merged
     cdef readonly int64_t newest
     cdef long _counts[COUNTERS]
@@ -61,6 +65,7 @@ cdef class Sieve:
 
     def __init__(self, Py_ssize_t depth=DEPTH, ports=(), networks=(), transports=TRANSPORTS):
         self.heads = FlowHeads(depth)
+        self.fragments = Fragments()
         if unknown := set(transports).difference(TRANSPORTS):
             raise ValueError(f"{min(unknown)}: no transport that is read; {' and '.join(TRANSPORTS)} are")
         self._without_tcp, self._without_udp = ("tcp" not in transports), ("udp" not in transports)
@@ -84,14 +89,16 @@ cdef class Sieve:
     def counts(self):
         """``packets`` seen, ``kept`` for publishing, and each reason for which one was not.
 
-        ``damaged_block``: blocks of a ring of which the rest could not be read.
+        ``damaged_block``: blocks of a ring of which the rest could not be read; ``fragments_``…: packets in
+        fragments that were given up.
         """
-        return {_NAMES[i]: self._counts[i] for i in range(1, COUNTERS) if self._counts[i]}
+        counts = {_NAMES[i]: self._counts[i] for i in range(1, COUNTERS) if self._counts[i]}
+        return counts | self.fragments.given_up
 
     def frame(self, bytes data not None, int link_type, int64_t time, Origin origin not None):
         """What to publish of one frame, or None. Raises ValueError."""
         cdef Found found
-        found.tags = 0
+        begin_frame(&found)
         if not link_known(link_type):
             raise ValueError(f"link type {link_type}")
         self._counts[PACKETS] += 1
@@ -109,7 +116,7 @@ cdef class Sieve:
             self._counts[PACKETS] += 1
             self.newest = max(self.newest, packet.time)
             reached = packet.time >= due
-            found.tags = 0
+            begin_frame(&found)
             tag = 0
             if packet.tag >= 0:
                 found.tags, found.vlans[0], tag = 1, packet.tag & 0x0FFF, 4
@@ -131,6 +138,10 @@ cdef class Sieve:
         cdef Decision decision
         cdef Segment segment
         cdef int reason = find(p, end, link_type, found)
+        if reason == FRAGMENT_:
+            reason = self._reassemble(p, end, time, found)
+            if reason != FRAGMENT_:
+                p = self._whole
         if reason == FOUND:
             reason = self._excluded(p, found)
         if reason == FOUND:
@@ -144,6 +155,20 @@ cdef class Sieve:
             self.heads.name(decision.slot, segment), origin, segment, time, decision.ordinal, segment.payload,
             decision.missing,
         )
+
+    cdef int _reassemble(self, const unsigned char* p, Py_ssize_t end, int64_t time, Found* found) except -1:
+        """What is found in the packet that a fragment makes whole, which ``_whole`` then holds."""
+        cdef Layer layer
+        cdef bytes packet
+        cdef int reason = FRAGMENT_
+        while reason == FRAGMENT_:  # a tunnel's packet may have come in fragments, and what is in it, too
+            packet = self.fragments.add(p, end, found, time, &layer)
+            if packet is None:
+                break
+            self._whole = packet
+            p, end = self._whole, len(packet)
+            reason = walk(p, end, &layer, found)
+        return reason
 
     cdef int _excluded(self, const unsigned char* p, const Found* found) noexcept:
         cdef int i

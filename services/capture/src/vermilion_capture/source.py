@@ -189,6 +189,6 @@ def time_mark(kind: str, sensor: str, run: str, time: int, *, replayed: bool) ->
     """A TIME_MARK or END_OF_RUN record."""
     return Payload(
         kind=kind, sensor=sensor, run=run, replayed=replayed, time=time, ordinal=0, vlans=[], vni=None,
-        src_ip=b"", dst_ip=b"", src_port=0, dst_port=0, transport=6, ttl=0, ip_id=0, seq=0, ack=0,
+        tunnels=[], src_ip=b"", dst_ip=b"", src_port=0, dst_port=0, transport=6, ttl=0, ip_id=0, seq=0, ack=0,
         flags=0, window=0, options=b"", payload=b"", missing=0,
     )  # fmt: skip

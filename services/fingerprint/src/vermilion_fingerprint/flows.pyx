@@ -8,9 +8,9 @@ neither repeat nor invent an event. An event depends on its own flow's records a
 
 from collections import OrderedDict
 from hashlib import blake2b
-from socket import AF_INET, AF_INET6, inet_ntop
 
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
+from vermilion_fingerprint.payloads cimport address, path_of, told
 from vermilion_fingerprint.payloads import check
 from vermilion_fingerprint.protocols import CLIENT, SERVER
 from vermilion_fingerprint.streams cimport Stream
@@ -70,6 +70,7 @@ cdef class Direction:
     cdef bytes src_ip, dst_ip
     cdef int src_port, dst_port
     cdef Stream stream
+    cdef list tunnels           # around its last message, or the beginning of it
     cdef tuple candidates       # what may begin there
     cdef object protocol        # what does
     cdef object told            # the message that is still to be stepped over
@@ -106,7 +107,7 @@ cdef class Direction:
 
 cdef class Flow:
     cdef long long first_offset, started, last
-    cdef tuple path  # sensor, run, VLANs, VNI, transport: its identity beside its end points
+    cdef tuple path  # its identity beside its end points (payloads.path_of)
     cdef bint replayed, reset
     cdef Direction low, high
 
@@ -188,9 +189,7 @@ cdef class FlowTable:
         cdef bytes source = record["src_ip"] + (<int>record["src_port"]).to_bytes(2, "big")
         cdef bytes target = record["dst_ip"] + (<int>record["dst_port"]).to_bytes(2, "big")
         cdef bint up = source <= target
-        cdef tuple path = (
-            record["sensor"], record["run"], tuple(record["vlans"]), record["vni"], record["transport"]
-        )
+        cdef tuple path = path_of(record)
         cdef tuple key = (path, source, target) if up else (path, target, source)
         cdef long long time = record["time"], ordinal = record["ordinal"]
         cdef Flow flow = self._flows.get(key)
@@ -237,6 +236,8 @@ cdef class FlowTable:
         cdef long long seq = record["seq"]
         cdef bytes payload = record["payload"]
         cdef long long base = stream.base
+        if stream.length == 0:
+            direction.tunnels = record["tunnels"]
         if flags & SYN:
             self._syn(flow, direction, record, time)
         if flags & RST:
@@ -398,11 +399,10 @@ cdef class FlowTable:
         self, Flow flow, Direction direction, str name, int ordinal, long long seq, long long time,
         message, dict forms,
     ):
-        sensor, run, vlans, vni, transport = flow.path
+        sensor, run, vlans, vni, tunnels, transport = flow.path
         ends = (direction.src_ip, direction.dst_ip, direction.src_port, direction.dst_port, transport)
         # The sequence number too: a capture may have no times.
-        identity = repr((sensor, run, vlans, vni, ends, name, ordinal, seq, time))
-        family = AF_INET if len(direction.src_ip) == 4 else AF_INET6
+        identity = repr((sensor, run, vlans, vni, tunnels, ends, name, ordinal, seq, time))
         cdef dict event = {
             "event_id": blake2b(identity.encode(), digest_size=16).hexdigest(),
             "sensor": sensor,
@@ -411,9 +411,9 @@ cdef class FlowTable:
             "event_start": time,
             "community_id": community_id(*ends),
             "vlans": list(vlans),
-            "vni": vni,
-            "src_ip": inet_ntop(family, direction.src_ip),
-            "dst_ip": inet_ntop(family, direction.dst_ip),
+            "vni": vni, "tunnels": told(direction.tunnels),
+            "src_ip": address(direction.src_ip),
+            "dst_ip": address(direction.dst_ip),
             "src_port": direction.src_port,
             "dst_port": direction.dst_port,
             "protocol": transport,
