@@ -57,7 +57,8 @@ def test_a_mirror_s_tags_are_what_scapy_reads(name: str, kinds: Sequence[type[Do
 
 LAYERS: dict[str, list[type[Packet]]] = {
     "gre": [GRE], "gre of frames": [GRE], "ipip": [], "vxlan": [VXLAN], "geneve": [GENEVE],
-    "gtp-u": [GTP_U_Header], "mpls": [MPLS, MPLS], "pseudowire": [MPLS], "pppoe": [PPPoE], "nested": [GRE, VXLAN],
+    "gtp-u": [GTP_U_Header], "mpls": [MPLS, MPLS], "pseudowire": [MPLS], "pppoe": [PPPoE],
+    "nested": [GRE, VXLAN],
 }  # fmt: skip
 
 
