@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from recordings.world import CLIENT
 from wire.clients import CLIENTS, LONG_NAME, NAME, run_all
 from wire.forwarder import Conditions
 from wire.mirrors import MIRRORS
@@ -11,7 +12,7 @@ from wire.observers import Marks, is_mark, recording, telling
 from wire.rounds import scan_file
 from wire.servers import serving
 from wire.test_scan_on_the_wire import canonical
-from wire.topology import CLIENT, SERVER, town
+from wire.topology import SERVER, town
 
 from vermilion_capture.source import FileSource
 

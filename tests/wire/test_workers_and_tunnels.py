@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import ExitStack, closing
+from typing import Any
 
 import pytest
 from capture.frames import ETHER
@@ -19,8 +20,8 @@ FLOWS = 20
 
 
 def both_directions(port: int) -> list[IP]:
-    ends = {"src": "192.0.2.1", "dst": "198.51.100.2"}
-    back = {"src": ends["dst"], "dst": ends["src"]}
+    ends: dict[str, Any] = {"src": "192.0.2.1", "dst": "198.51.100.2"}
+    back: dict[str, Any] = {"src": ends["dst"], "dst": ends["src"]}
     return [
         IP(**ends) / TCP(sport=port, dport=443, seq=1) / Raw(b"request"),
         IP(**back) / TCP(sport=443, dport=port, seq=1) / Raw(b"answer"),
