@@ -10,11 +10,12 @@ from collections import OrderedDict
 from hashlib import blake2b
 
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
+from vermilion_fingerprint.flow cimport Direction, Flow
 from vermilion_fingerprint.payloads cimport address, path_of, told
 from vermilion_fingerprint.payloads import check
-from vermilion_fingerprint.protocols import CLIENT, SERVER
 from vermilion_fingerprint.streams cimport Stream
-from vermilion_fingerprint.tcp import Syn, fingerprint as syn_fingerprint
+from vermilion_fingerprint.tcp import Syn
+from vermilion_fingerprint.tcp import fingerprint as syn_fingerprint
 from vermilion_pipeline.flowid import FLOW_IDLE, FLOW_LIFE, community_id
 
 cdef enum:
@@ -23,10 +24,6 @@ cdef enum:
     RST = 4
     ACK = 16
     UDP = 17
-    # A stream whose SYN was not seen may begin earlier than its first segment to arrive; so long
-    # its head may turn out to be another one.
-    UNSETTLED_BYTES = 4096
-    UNSETTLED_TRIES = 256
     # Messages told of one direction: a head full of tiny requests must not cost its square.
     MAX_MESSAGES = 256
     # A body that reaches further than sequence numbers can be told apart is not waited for.
@@ -34,11 +31,6 @@ cdef enum:
     # A reset connection is over; segments sent before may still be on their way, or it was forged.
     RESET_IDLE = 2_000_000
     CHECK_EVERY = 4096
-    # Bytes that may be looked at again: a direction has so many to begin with, and more with each of
-    # its segments. A message in thousands of tiny records, which asks for little each time, must
-    # not cost its square; any other is told with its last segment.
-    FIRST_CREDIT = 1 << 20
-    SEGMENT_CREDIT = 4096
     # What a flow costs in memory beside the bytes of its streams.
     FLOW_BYTES = 1500
 
@@ -59,66 +51,6 @@ class Limits:
         self.life = life
         self.flows = flows
         self.held = held
-
-
-cdef class Direction:
-    """One direction of a flow and what has been recognised in it.
-
-    Its stream begins where the next message does: what is told of is stepped over.
-    """
-
-    cdef bytes src_ip, dst_ip
-    cdef int src_port, dst_port
-    cdef Stream stream
-    cdef list tunnels           # around its last message, or the beginning of it
-    cdef tuple candidates       # what may begin there
-    cdef object protocol        # what does
-    cdef object told            # the message that is still to be stepped over
-    cdef Py_ssize_t needed      # so many bytes must be here before it is worth trying again
-    cdef Py_ssize_t credit      # bytes that may still be looked at
-    cdef int tries, messages, syns
-    cdef bint opened            # its SYN without ACK was seen: this is the client's direction
-    cdef str syn                # that SYN's fingerprint
-    cdef bint accepted          # its SYN with ACK was seen: this is the server's
-    cdef bint done
-
-    def __cinit__(self, Py_ssize_t limit, bytes source, bytes target, tuple candidates):
-        self.stream = Stream(limit)
-        self.candidates = candidates
-        self.credit = FIRST_CREDIT
-        self.src_ip, self.src_port = source[:len(source) - 2], int.from_bytes(source[len(source) - 2:], "big")
-        self.dst_ip, self.dst_port = target[:len(target) - 2], int.from_bytes(target[len(target) - 2:], "big")
-
-    cdef int wait(self, Py_ssize_t needed) except -1:
-        """Try again when so many bytes are here; they will all be looked at again."""
-        self.tries += 1
-        self.needed = needed
-        self.credit -= self.stream.length
-        return 0
-
-    cdef bint settled(self):
-        """Whether the stream's first byte is certain."""
-        return (
-            self.stream.anchored
-            or self.stream.length >= UNSETTLED_BYTES
-            or self.tries >= UNSETTLED_TRIES
-        )
-
-
-cdef class Flow:
-    cdef long long first_offset, started, last
-    cdef tuple path  # its identity beside its end points (payloads.path_of)
-    cdef bint replayed, reset
-    cdef Direction low, high
-
-    cdef str side(self, Direction direction):
-        """Who sends in this direction; by the ports, the client's being the higher, without a SYN."""
-        cdef Direction other = self.high if direction is self.low else self.low
-        if direction.opened or other.accepted:
-            return CLIENT
-        if other.opened or direction.accepted:
-            return SERVER
-        return CLIENT if direction.src_port > direction.dst_port else SERVER
 
 
 cdef class Run:
@@ -246,7 +178,7 @@ cdef class FlowTable:
         if direction.done:
             return 0
         self.held -= stream.held
-        direction.credit = min(direction.credit + SEGMENT_CREDIT, FIRST_CREDIT)
+        direction.more()
         if flags & SYN:
             stream.syn(seq)
             seq += 1  # the SYN takes one number; data may ride on it (RFC 7413)
@@ -411,7 +343,8 @@ cdef class FlowTable:
             "event_start": time,
             "community_id": community_id(*ends),
             "vlans": list(vlans),
-            "vni": vni, "tunnels": told(direction.tunnels),
+            "vni": vni,
+            "tunnels": told(direction.tunnels),
             "src_ip": address(direction.src_ip),
             "dst_ip": address(direction.dst_ip),
             "src_port": direction.src_port,
