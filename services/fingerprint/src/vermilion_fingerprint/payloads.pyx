@@ -2,6 +2,8 @@
 
 from socket import AF_INET, AF_INET6, inet_ntop
 
+from vermilion_pipeline.flowid import NETWORKS
+
 # Packet times that a date can have, in microseconds: the years 1970 to 9999.
 cdef long long LAST_TIME = 253_402_300_800 * 1_000_000
 # RFC 9293 3.1: Data Offset counts at most 15 words, of which the header takes 5.
@@ -9,8 +11,6 @@ cdef int MAX_OPTIONS = 40
 # Capture finds four at most.
 cdef int MAX_TUNNELS = 8
 cdef int MAX_KIND = 20
-# Tunnels of which both directions have the same id, which tells apart flows of the same addresses.
-cdef frozenset NETWORKS = frozenset({"vxlan", "geneve", "gre", "pppoe"})
 
 
 class InvalidRecord(ValueError):
