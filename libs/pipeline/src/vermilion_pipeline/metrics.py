@@ -13,6 +13,7 @@ _COUNTED = {
     "parse_errors": ("Messages that are malformed, by the RFC's name of the field", ["protocol", "field"]),
     "messages_truncated": ("Messages whose end was never seen", ["protocol"]),
     "streams_not_recognised": ("Directions of flows that begin like no known protocol", []),
+    "datagrams_not_recognised": ("UDP datagrams that begin like no known protocol", []),
     "segments_of_finished_flows": ("Segments of flows that were done or forgotten", []),
     "gaps_given_up": ("Directions closed with a piece missing, by what bound", ["bound"]),
     "windows_full": ("Messages that were longer than the 64 KiB that are kept", []),
