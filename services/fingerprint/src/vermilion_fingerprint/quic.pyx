@@ -239,7 +239,7 @@ cdef class Connection(Conversation):
     cdef int _frames(self, Cursor frames) except -1:
         cdef long kind
         cdef long long count, offset, size
-        while not frames.at_end():
+        while not self.done and not frames.at_end():
             kind = frames.u8("Frame Type")
             if kind == PADDING or kind == PING:
                 continue
