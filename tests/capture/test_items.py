@@ -8,7 +8,7 @@ from capture.frames import ETHER
 from fingerprint.hellos import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q
 from scapy.packet import Raw
@@ -56,6 +56,9 @@ def test_of_anything(
     found = segment(bytes(tags / ip / tcp / Raw(b"x")))
     assert isinstance(found, Segment)
     both_ways(segment_item(b"k", Origin(sensor, "run", replayed), found, time, ordinal, payload, missing))
+    datagram = segment(bytes(tags / ip / UDP(sport=port, dport=443) / Raw(b"x")))
+    assert isinstance(datagram, Segment)
+    both_ways(segment_item(b"k", Origin(sensor, "run", replayed), datagram, time, ordinal, payload, missing))
 
 
 def test_another_schema_is_noticed() -> None:

@@ -279,7 +279,7 @@ def test_low_water_is_the_oldest_unfinished_flow() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [("src_ip", b"12345"), ("dst_ip", b""), ("src_port", 65536), ("dst_port", -1), ("seq", -1),
-     ("time", -1), ("time", 1 << 62), ("seq", 1 << 32), ("missing", -1), ("transport", 17),
+     ("time", -1), ("time", 1 << 62), ("seq", 1 << 32), ("missing", -1), ("transport", 1),
      ("ttl", 256), ("ip_id", 1 << 20), ("window", -1), ("options", bytes(41))],
 )  # fmt: skip
 def test_a_record_that_cannot_be_is_rejected_and_the_batch_goes_on(field: str, value: object) -> None:
@@ -289,6 +289,14 @@ def test_a_record_that_cannot_be_is_rejected_and_the_batch_goes_on(field: str, v
     assert [offset for offset, _ in handled.rejected] == [0]
     assert field in str(handled.rejected[0].error)
     assert len(handled.outputs) == 1
+
+
+def test_a_datagram_is_counted_and_needs_no_memory() -> None:
+    task = fresh()
+    datagram = record(0, recorded()[0], 0, ordinal=0, transport=17)
+    handled = task.handle([Incoming(0, None, datagram)])
+    assert (handled.outputs, handled.counts) == ([], {("datagrams_not_recognised",): 1})
+    assert task.low_water() is None
 
 
 def test_rebuilding_from_the_low_water_mark_repeats_and_invents_nothing() -> None:

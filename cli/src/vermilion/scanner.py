@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TYPES = frozenset({"tcp", "tls", "tls_server", "http", "http_server"})
 """The forms that are told of unless others are asked for: what pmercury tells without ``-e``."""
 
+_UDP_FORMS = ("quic", "dtls", "dtls_server")
 _BATCH = 1_000
 _ASKED_BY = "tls"
 
@@ -40,9 +41,15 @@ def scan(
     vermilion_capture's CaptureError where the file breaks, after the events before; on
     KeyboardInterrupt too, what is known comes out.
     """
-    source = FileSource(Path(path), gethostname(), Policy(depth))
+    source = FileSource(Path(path), gethostname(), policy_for(types, depth))
     stage = stage_for(types, readable, knowledge)
     return events(source, stage, knowledge, alternatives, types=types)
+
+
+def policy_for(types: Container[str] | None, depth: int) -> Policy:
+    """What is read of a capture for the forms wanted: datagrams only where one of theirs is."""
+    udp = types is None or any(form in types for form in _UDP_FORMS)
+    return Policy(depth, transports=("tcp", "udp") if udp else ("tcp",))
 
 
 def stage_for(

@@ -7,8 +7,26 @@ microseconds since 1970-01-01 UTC.
 from typing import TypedDict
 
 
+class PacketTunnel(TypedDict):
+    """A tunnel around a segment; addresses are packed."""
+
+    kind: str
+    src_ip: bytes
+    dst_ip: bytes
+    id: int | None
+
+
+class Tunnel(TypedDict):
+    """A tunnel around a message's flow; addresses are text."""
+
+    kind: str
+    src_ip: str
+    dst_ip: str
+    id: int | None
+
+
 class Payload(TypedDict):
-    """payload.avsc: one TCP segment of a flow's head, or a mark in time."""
+    """payload.avsc: one TCP segment or UDP datagram of a flow's head, or a mark in time."""
 
     kind: str
     sensor: str
@@ -18,6 +36,7 @@ class Payload(TypedDict):
     ordinal: int
     vlans: list[int]
     vni: int | None
+    tunnels: list[PacketTunnel]
     src_ip: bytes
     dst_ip: bytes
     src_port: int
@@ -126,6 +145,7 @@ class Fingerprint(TypedDict):
     community_id: str
     vlans: list[int]
     vni: int | None
+    tunnels: list[Tunnel]
     src_ip: str
     dst_ip: str
     src_port: int

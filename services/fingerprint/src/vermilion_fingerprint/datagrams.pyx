@@ -9,8 +9,8 @@ from vermilion_fingerprint.conversation cimport Conversation
 from vermilion_fingerprint.flow cimport Direction, Flow
 
 cdef enum:
-    # A hello is in the first few. STUN's checks may come before DTLS's, and each many times.
-    MAX_DATAGRAMS = 64
+    # As many as capture keeps of a direction (its heads.pyx). STUN's checks may come before DTLS's hello.
+    MAX_DATAGRAMS = 32
     STUN_HEADER = 20
     CONVERSATION_BYTES = 1000
 
@@ -82,7 +82,7 @@ cdef class DatagramFlow(Flow):
                 self._close(direction)
         if not direction.done and direction.datagrams == MAX_DATAGRAMS:
             if direction.messages == 0 and not messages:
-                self.counts.append(("udp_flows_not_recognised", "datagrams"))
+                self.counts.append(("streams_not_recognised",))
             messages = messages + self.finish(direction)
         return messages
 

@@ -8,15 +8,14 @@ neither repeat nor invent an event. An event depends on its own flow's records a
 
 from collections import OrderedDict
 from hashlib import blake2b
-from socket import AF_INET, AF_INET6, inet_ntop
 
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
 from vermilion_fingerprint.datagrams cimport DatagramDirection, DatagramFlow, may_begin
 from vermilion_fingerprint.flow cimport Direction, Flow
+from vermilion_fingerprint.payloads cimport address, path_of, told
 from vermilion_fingerprint.payloads import check
 from vermilion_fingerprint.streams cimport Stream
-from vermilion_fingerprint.tcp import Syn
-from vermilion_fingerprint.tcp import fingerprint as syn_fingerprint
+from vermilion_fingerprint.tcp import Syn, fingerprint as syn_fingerprint
 from vermilion_pipeline.flowid import FLOW_IDLE, FLOW_LIFE, community_id
 
 cdef enum:
@@ -122,13 +121,13 @@ cdef class FlowTable:
         cdef bytes source = record["src_ip"] + (<int>record["src_port"]).to_bytes(2, "big")
         cdef bytes target = record["dst_ip"] + (<int>record["dst_port"]).to_bytes(2, "big")
         cdef bint up = source <= target, udp = record["transport"] == UDP, strange = False
-        cdef tuple path = (
-            record["sensor"], record["run"], tuple(record["vlans"]), record["vni"], record["transport"]
-        )
+        cdef tuple path = path_of(record)
         cdef tuple key = (path, source, target) if up else (path, target, source)
         cdef long long time = record["time"], ordinal = record["ordinal"]
         cdef Flow flow = self._flows.get(key)
-        cdef Run run
+        cdef Run run = self._runs.get(path[:2])
+        if run is not None:
+            run.last_offset = offset
         if flow is not None and (ordinal == 0 or self._too_old(flow, time)):
             self._finish(key, flow)
             flow = None
@@ -136,11 +135,8 @@ cdef class FlowTable:
             strange = udp and not may_begin(self._recognised.datagrams, record["payload"])
             if not strange:
                 flow = self._open(DatagramFlow if udp else Flow, key, offset, time, record["replayed"])
-        run = self._runs.get(path[:2])
-        if run is not None:
-            run.last_offset = offset
         if flow is None:
-            self._count(("udp_flows_not_recognised", "start") if strange else ("segments_of_finished_flows",))
+            self._count(("datagrams_not_recognised",) if strange else ("segments_of_finished_flows",))
             return
         flow.last = max(flow.last, time)
         if udp:
@@ -167,7 +163,8 @@ cdef class FlowTable:
         flow.low = side(self._head, key[1], key[2], self._recognised.starters)
         flow.high = side(self._head, key[2], key[1], self._recognised.starters)
         self._flows[key] = flow
-        (<Run>self._runs.setdefault(flow.path[:2], Run())).keys[key] = None
+        cdef Run run = self._runs.setdefault(flow.path[:2], Run())
+        run.keys[key], run.last_offset = None, offset
         self.held += FLOW_BYTES
         return flow
 
@@ -177,6 +174,8 @@ cdef class FlowTable:
         cdef long long seq = record["seq"]
         cdef bytes payload = record["payload"]
         cdef long long base = stream.base
+        if stream.length == 0:
+            direction.tunnels = record["tunnels"]
         if flags & SYN:
             self._syn(flow, direction, record, time)
         if flags & RST:
@@ -209,6 +208,7 @@ cdef class FlowTable:
 
     cdef int _take_datagram(self, DatagramFlow flow, DatagramDirection direction, dict record, long long time) except -1:
         self.held -= flow.held()
+        direction.tunnels = record["tunnels"]
         messages = flow.take(direction, record["payload"], record["missing"], time, self._head)
         self.held += flow.held()
         return self._emit_received(flow, direction, messages)
@@ -361,11 +361,10 @@ cdef class FlowTable:
         self, Flow flow, Direction direction, str name, int ordinal, long long seq, long long time,
         message, dict forms,
     ):
-        sensor, run, vlans, vni, transport = flow.path
+        sensor, run, vlans, vni, tunnels, transport = flow.path
         ends = (direction.src_ip, direction.dst_ip, direction.src_port, direction.dst_port, transport)
         # The sequence number too: a capture may have no times.
-        identity = repr((sensor, run, vlans, vni, ends, name, ordinal, seq, time))
-        family = AF_INET if len(direction.src_ip) == 4 else AF_INET6
+        identity = repr((sensor, run, vlans, vni, tunnels, ends, name, ordinal, seq, time))
         cdef dict event = {
             "event_id": blake2b(identity.encode(), digest_size=16).hexdigest(),
             "sensor": sensor,
@@ -374,9 +373,9 @@ cdef class FlowTable:
             "event_start": time,
             "community_id": community_id(*ends),
             "vlans": list(vlans),
-            "vni": vni,
-            "src_ip": inet_ntop(family, direction.src_ip),
-            "dst_ip": inet_ntop(family, direction.dst_ip),
+            "vni": vni, "tunnels": told(direction.tunnels),
+            "src_ip": address(direction.src_ip),
+            "dst_ip": address(direction.dst_ip),
             "src_port": direction.src_port,
             "dst_port": direction.dst_port,
             "protocol": transport,

@@ -39,7 +39,7 @@ cdef enum:
     CLIENT_HELLO = 1
     HANDSHAKE_HEADER = 4
     # Keys are derived so often for one direction: each time costs as much as a hello.
-    MAX_TRIES = 32
+    MAX_TRIES = 16
     # RFC 8446 4.1.4: after a hello and a HelloRetryRequest there is one more; a version may be refused.
     MAX_HELLOS = 4
     EXT_TRANSPORT_PARAMETERS = 57
