@@ -55,7 +55,7 @@ def test_strings_by_hand() -> None:
     assert event["fingerprints"] == {
         "dtls": "dtls/(fefd)(c02cc030)((000a00060004001d0017)(0000)(0a0a))",
         "dtls/1": "dtls/1/(fefd)(c02cc030)[(0000)(000a00060004001d0017)(0a0a)]",
-        "ja3": md5(b"65277,49196-49200,10-0,29-23,").hexdigest(),
+        "ja3": md5(b"65277,49196-49200,10-0,29-23,", usedforsecurity=False).hexdigest(),
         "ja4": f"dd2d020200_{sha256(b'c02c,c030').hexdigest()[:12]}_{sha256(b'000a').hexdigest()[:12]}",
     }
     assert event["dtls"] == {"server_name": "dtls.example", "encrypted_client_hello": False}
@@ -63,13 +63,18 @@ def test_strings_by_hand() -> None:
     assert event["type"] == "dtls_server"
     assert event["fingerprints"] == {
         "dtls_server": "dtls_server/(fefd)(c030)((0023))",
-        "ja3s": md5(b"65277,49200,35").hexdigest(),
+        "ja3s": md5(b"65277,49200,35", usedforsecurity=False).hexdigest(),
     }
 
 
 @pytest.mark.parametrize(
     ("version", "offered", "name"),
-    [(DTLS10, (), "d1"), (DTLS12, (), "d2"), (DTLS12, (DTLS13, DTLS12), "d3"), (DTLS12, (DTLS12, DTLS13), "d3")],
+    [
+        (DTLS10, (), "d1"),
+        (DTLS12, (), "d2"),
+        (DTLS12, (DTLS13, DTLS12), "d3"),
+        (DTLS12, (DTLS12, DTLS13), "d3"),
+    ],
 )
 def test_versions(version: int, offered: tuple[int, ...], name: str) -> None:
     """Their numbers count down: the newest is the lowest."""
@@ -93,7 +98,9 @@ def test_a_hello_retry_request_is_a_server_hello() -> None:
     """RFC 9147 5.1: the cookie is in an extension then. RFC 8446 4.1.3: what it is known by."""
     retry = server_hello(0x1301, extension(43, u16s(DTLS13)) + extension(44, vector(b"cookie", 2)))
     retry = retry[:2] + sha256(b"HelloRetryRequest").digest() + retry[34:]
-    found = events(numbered([from_server(whole(retry, kind=2)), from_server(whole(server_hello(), 1, kind=2))]))
+    found = events(
+        numbered([from_server(whole(retry, kind=2)), from_server(whole(server_hello(), 1, kind=2))])
+    )
     assert [event["fingerprints"]["dtls_server"] for event in found] == [
         "dtls_server/(fefd)(1301)((002b0002fefc)(002c))", "dtls_server/(fefd)(c02f)()",
     ]  # fmt: skip
@@ -150,7 +157,11 @@ def test_both_sides_are_done_when_they_encrypt() -> None:
 def test_what_is_encrypted_may_come_before_the_hello() -> None:
     found = events(numbered([from_server(b"\x2f" + bytes(40)), datagram(whole(HELLO))]))
     assert found == []  # a flow does not begin so
-    first = [datagram(whole(HELLO)), from_server(b"\x2f" + bytes(40)), from_server(whole(server_hello(), kind=2))]
+    first = [
+        datagram(whole(HELLO)),
+        from_server(b"\x2f" + bytes(40)),
+        from_server(whole(server_hello(), kind=2)),
+    ]
     assert [event["type"] for event in events(numbered(first))] == ["dtls", "dtls_server"]
 
 
@@ -188,7 +199,10 @@ def test_what_is_spoilt_is_counted_by_name() -> None:
 def test_no_datagram_is_too_strange() -> None:
     draw = random.Random(1)
     found: Counter[str] = Counter()
-    datagrams = dtls_record(fragment(HELLO, 0, 60)) + dtls_record(fragment(HELLO, 50)), whole(server_hello(), kind=2)
+    datagrams = (
+        dtls_record(fragment(HELLO, 0, 60)) + dtls_record(fragment(HELLO, 50)),
+        whole(server_hello(), kind=2),
+    )
     for data in datagrams:
         for at in range(len(data)):
             spoilt = data[:at] + bytes([data[at] ^ draw.randint(1, 255)]) + data[at + 1 :]

@@ -53,7 +53,8 @@ SAMPLES = {
     "1": (V1, SAMPLE, "c000000001088394c8f03e5157080000449e7b9aec34", "e221af44860018ab0856972e194cd934"),
     "2": (V2, SAMPLE, "d76b3343cf088394c8f03e5157080000449ea0c95e82", "a18b2faa745b6fe189cf772a9f84cbfc"),
     "draft-29": (
-        DRAFT_29, SAMPLE_29, "c5ff00001d088394c8f03e5157080000449e4a95245b", "43b1ca70a2d8d3f725ead1391377dcc0",
+        DRAFT_29, SAMPLE_29,
+        "c5ff00001d088394c8f03e5157080000449e4a95245b", "43b1ca70a2d8d3f725ead1391377dcc0",
     ),
 }  # fmt: skip
 
@@ -121,7 +122,7 @@ def test_strings_and_context_by_hand() -> None:
     assert event["protocol"] == 17
     assert event["fingerprints"] == {
         "quic": "quic/(00000001)(0303)(1301)[((0039)[(01)(1b)(7129)])(fe0d)]",
-        "ja3": md5(b"771,4865,57-65037,,").hexdigest(),
+        "ja3": md5(b"771,4865,57-65037,,", usedforsecurity=False).hexdigest(),
         "ja4": f"q12i010200_{sha256(b'1301').hexdigest()[:12]}_{sha256(b'0039,fe0d').hexdigest()[:12]}",
     }
     assert event["quic"] == {

@@ -97,9 +97,7 @@ _DTLS_SERVER_FORMS = {"dtls_server": dtls.fingerprint_server, "ja3s": dtls.ja3s}
 
 DATAGRAM_PROTOCOLS = (
     DatagramProtocol(quic.begins, quic.Connection, {"quic": _QUIC_FORMS}),
-    DatagramProtocol(
-        dtls.begins, dtls.Association, {"dtls": _DTLS_FORMS, "dtls_server": _DTLS_SERVER_FORMS}
-    ),
+    DatagramProtocol(dtls.begins, dtls.Association, {"dtls": _DTLS_FORMS, "dtls_server": _DTLS_SERVER_FORMS}),
 )
 # A segment that opens a connection is a message by itself.
 SYN_FORMS = {"tcp": tcp.fingerprint, "tcp/npf": tcp.npf}
