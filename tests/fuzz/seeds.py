@@ -23,7 +23,7 @@ else:
 ROOT = Path(__file__).parents[2]
 OURS = sorted((ROOT / "tests/data").glob("*.pcap"))
 HEAD = 4096
-_SYN = 2
+_SYN, _TCP = 2, 6
 
 
 @lru_cache
@@ -43,7 +43,7 @@ def streams() -> tuple[bytes, ...]:
     """The heads of the directions of all flows."""
     pieces: dict[tuple[object, ...], list[tuple[int, bytes]]] = {}
     for found, _ in _segments():
-        if found.payload:
+        if found.payload and found.transport == _TCP:
             ends = (found.src_ip, found.src_port, found.dst_ip, found.dst_port)
             pieces.setdefault(ends, []).append((found.seq, found.payload))
     return tuple({in_order(each)[:HEAD]: None for each in pieces.values()})

@@ -222,7 +222,7 @@ cdef int loopback_protocol(const unsigned char* p) noexcept nogil:
 cdef int ipv4(const unsigned char* p, Py_ssize_t end, const Layer* layer, Ip* ip) noexcept nogil:
     cdef Py_ssize_t at = layer.at, header, total
     if end < at + 20:
-        return CUT_
+        return CUT_ if layer.limit >= at + 20 else BAD_
     header = (p[at] & 15) * 4
     total = u16(p + at + 2)
     if p[at] >> 4 != 4 or header < 20:
@@ -249,7 +249,7 @@ cdef int ipv6(const unsigned char* p, Py_ssize_t end, const Layer* layer, Ip* ip
     cdef Py_ssize_t at = layer.at, here = at + 40, packet_end, length
     cdef int next_header, walked
     if end < here:
-        return CUT_
+        return CUT_ if layer.limit >= here else BAD_
     if p[at] >> 4 != 6:
         return BAD_
     packet_end = here + u16(p + at + 4)

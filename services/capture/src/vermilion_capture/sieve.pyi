@@ -18,6 +18,7 @@ class Sieve:
         ports: Iterable[int] = (),
         networks: Iterable[str] = (),
         transports: Collection[str] = ...,
+        fragments: Fragments | None = None,
     ) -> None: ...
     @property
     def counts(self) -> dict[str, int]: ...

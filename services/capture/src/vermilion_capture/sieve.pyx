@@ -63,9 +63,9 @@ cdef class Sieve:
     cdef Network _networks[256]
     cdef int _network_count
 
-    def __init__(self, Py_ssize_t depth=DEPTH, ports=(), networks=(), transports=TRANSPORTS):
+    def __init__(self, Py_ssize_t depth=DEPTH, ports=(), networks=(), transports=TRANSPORTS, Fragments fragments=None):
         self.heads = FlowHeads(depth)
-        self.fragments = Fragments()
+        self.fragments = fragments or Fragments()
         if unknown := set(transports).difference(TRANSPORTS):
             raise ValueError(f"{min(unknown)}: no transport that is read; {' and '.join(TRANSPORTS)} are")
         self._without_tcp, self._without_udp = ("tcp" not in transports), ("udp" not in transports)
