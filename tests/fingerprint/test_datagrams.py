@@ -133,10 +133,10 @@ def test_what_nobody_wants_is_not_decrypted() -> None:
 
 
 def conversations(draw: random.Random) -> list[list[Any]]:
-    """Flows of each kind: in pieces, in disorder, with a Retry, behind STUN, without an end, over TCP."""
+    """Flows of each kind: in pieces, in disorder, behind STUN, without an end, over TCP."""
     out = []
     for number in range(14):
-        ends = {"source": (b"\xc0\0\2\1", 40000 + number), "target": (b"\xc6\x33\x64\1", 443)}
+        ends: dict[str, Any] = {"source": (b"\xc0\0\2\1", 40000 + number), "target": (b"\xc6\x33\x64\1", 443)}
         back = {"source": ends["target"], "target": ends["source"]}
         message = hello(u16s(0x1301, 0x1302), extension(number, bytes(900)))
         body = client_hello(extensions=extension(number, bytes(300)))

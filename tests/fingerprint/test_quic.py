@@ -28,6 +28,7 @@ from fingerprint.quicpackets import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vermilion import QUIC, Malformed, NeedMore
 from vermilion_fingerprint import quic, tls
 from vermilion_fingerprint.cursor import Cursor
 from vermilion_fingerprint.quic_keys import InitialKeys, _whole
@@ -353,3 +354,19 @@ def test_what_begins_a_flow() -> None:
     assert not quic.begins(SHORT)
     assert not quic.begins(b"")
     assert not quic.begins(b"\x80" + bytes(60))  # RTP, and what else has that bit
+
+
+def test_the_library() -> None:
+    parts = [initial(crypto(500, LARGE[500:]), 1), initial(crypto(0, LARGE[:500]), 0)]
+    hello = QUIC.parse(parts)
+    assert hello.fingerprint == told(*parts)[0]["fingerprints"]["quic"]
+    assert hello.ja4.startswith("q12i0102")
+    assert (hello.version, hello.cipher_suites, hello.server_name) == ("1", (0x1301,), None)
+    assert [kind for kind, _ in hello.extensions] == [51, 57]
+    with pytest.raises(NeedMore) as more:
+        QUIC.parse(parts[:1])
+    assert more.value.total == len(parts[0]) + 1
+    with pytest.raises(Malformed, match="no packet"):
+        QUIC.parse([parts[0][:-1] + b"\0"])
+    with pytest.raises(Malformed, match="HandshakeType"):
+        QUIC.parse([initial(crypto(0, b"\2\0\0\1x"))])

@@ -11,7 +11,7 @@ from fingerprint.hellos import extension, hello, u16s
 from fingerprint.quicpackets import HANDSHAKE, ack, crypto, initial, other, varint
 
 from vermilion_fingerprint import dtls, quic
-from vermilion_fingerprint.conversation import Conversation
+from vermilion_fingerprint.conversation import Conversation, Received
 from vermilion_fingerprint.flows import FlowTable, Limits
 from vermilion_fingerprint.protocols import DATAGRAM_PROTOCOLS, Recognised
 
@@ -38,7 +38,7 @@ def joined(*datagrams: bytes) -> bytes:
 
 def converse(talk: Conversation, datagrams: Iterator[bytes], check: Check) -> None:
     """A conversation raises nothing, tells what can be told, and is bounded."""
-    messages = []
+    messages: list[Received] = []
     for time, each in enumerate(datagrams):
         messages += talk.take(each, len(each) % 3, time)
         if talk.done:

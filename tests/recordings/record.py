@@ -36,7 +36,7 @@ from recordings.world import WORK, WorldError
 ROOT = Path(__file__).parents[2]
 BUNDLED = ROOT / "cli" / "src" / "vermilion" / "recordings"
 DATA = ROOT / "tests" / "data"
-PROTOCOLS = {443: "tls", 8443: "tls", 80: "http", 8080: "http", 22: "ssh"}
+PROTOCOLS = {443: "tls", 8443: "tls", 80: "http", 8080: "http", 22: "ssh", 4443: "quic", 4444: "dtls"}
 
 SITUATIONS = {
     "tls12_openssl": ["openssl-tls1.2"],
@@ -51,6 +51,9 @@ SITUATIONS = {
     "http_get_post": ["http-curl", "http-curl-post"],
     "http_two_requests": ["http-curl-two"],
     "ssh_openssh": ["ssh"],
+    "quic_chromium": ["chromium-h3"],
+    "dtls12_openssl": ["openssl-dtls1.2"],
+    "dtls12_fragments_openssl": ["openssl-dtls1.2-mtu"],
 }
 
 

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vermilion_fingerprint.tls import ClientHello
@@ -6,10 +6,11 @@ from vermilion_fingerprint.tls_server import ServerHello
 
 class Received:
     name: str
-    hello: ClientHello | ServerHello
     time: int
     seq: int
     reassembled: bool
+    @property
+    def hello(self) -> ClientHello | ServerHello: ...
     @property
     def truncated(self) -> bool: ...
     def context(self) -> Mapping[str, Any] | None: ...
@@ -20,5 +21,5 @@ class Conversation:
     one_sided: bool
     counts: list[tuple[str, ...]]
     def __init__(self, limit: int) -> None: ...
-    def take(self, datagram: bytes, missing: int, time: int) -> list[Received]: ...
-    def finish(self) -> list[Received]: ...
+    def take(self, datagram: bytes, missing: int, time: int) -> Sequence[Received]: ...
+    def finish(self) -> Sequence[Received]: ...

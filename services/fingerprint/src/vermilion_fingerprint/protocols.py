@@ -108,8 +108,13 @@ Forms = Mapping[str, Callable[[Any], str]]
 
 def all_forms() -> list[str]:
     """The names of all forms, in the order of the table."""
-    datagrams = (forms for protocol in DATAGRAM_PROTOCOLS for forms in protocol.forms.values())
-    tables = (SYN_FORMS, SYN_ACK_FORMS, *(protocol.forms for protocol in PROTOCOLS), *datagrams)
+    tables = (SYN_FORMS, SYN_ACK_FORMS, *(protocol.forms for protocol in PROTOCOLS))
+    return list(dict.fromkeys([*(name for table in tables for name in table), *datagram_forms()]))
+
+
+def datagram_forms() -> list[str]:
+    """The names of the forms of what comes over UDP."""
+    tables = (forms for protocol in DATAGRAM_PROTOCOLS for forms in protocol.forms.values())
     return list(dict.fromkeys(name for table in tables for name in table))
 
 
