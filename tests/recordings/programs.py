@@ -132,8 +132,10 @@ PROGRAMS = [
     # Over UDP.
     Program("chromium-h3", "chromium",
             "chromium --headless --no-sandbox --origin-to-force-quic-on=www.example.com:4443"
-            " --ignore-certificate-errors-spki-list=PIN --dump-dom https://www.example.com:4443/", "BoringSSL"),
-    Program("openssl-dtls1.2", "openssl", "openssl s_client -dtls1_2 -connect www.example.com:4444", "OpenSSL"),
+            " --ignore-certificate-errors-spki-list=PIN --dump-dom https://www.example.com:4443/",
+            "BoringSSL"),
+    Program("openssl-dtls1.2", "openssl",
+            "openssl s_client -dtls1_2 -connect www.example.com:4444", "OpenSSL"),
     Program("openssl-dtls1.2-mtu", "openssl",
             "openssl s_client -dtls1_2 -mtu 256 -connect www.example.com:4444", "OpenSSL"),
     # Plain HTTP and SSH: the same machinery carries them.

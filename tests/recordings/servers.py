@@ -16,7 +16,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from recordings.world import TLS12_ONLY, WIRE, WORK, turn_offload_off
+from recordings.world import HOSTS, TLS12_ONLY, WIRE, WORK, turn_offload_off
 
 Request = socket.socket | tuple[bytes, socket.socket]
 
@@ -175,22 +175,26 @@ def start_sshd() -> None:
     subprocess.run([program, "-f", str(config), "-E", log], check=True)
 
 
-def http3(folder: Path, port: int) -> list[str | Path]:
-    """The command of a server of HTTP/3, with the certificate in ``folder``, which is its home, too."""
+def http3(folder: Path, address: str, port: int) -> list[str | Path]:
+    """The command of a server of HTTP/3, with the certificate in ``folder``, which is its home, too.
+
+    Without an address it would answer from any that its host has; so would DTLS's.
+    """
     config = folder / "Caddyfile"
     pem = folder / "server.pem"
     page = PAGE.decode().strip()
     config.write_text(
         f"{{\n\tadmin off\n\tauto_https off\n\tservers {{\n\t\tprotocols h1 h2 h3\n\t}}\n}}\n"
-        f"https://:{port} {{\n\ttls {pem} {pem}\n\trespond `{page}`\n}}\n"
+        f"https://:{port} {{\n\tbind {address}\n\ttls {pem} {pem}\n\trespond `{page}`\n}}\n"
     )
     return ["env", f"HOME={folder}", "caddy", "run", "--config", config, "--adapter", "caddyfile"]
 
 
-def dtls(folder: Path, port: int) -> list[str | Path]:
+def dtls(folder: Path, address: str, port: int) -> list[str | Path]:
     """The command of a server of DTLS."""
+    listen = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     pem = folder / "server.pem"
-    return ["openssl", "s_server", "-dtls", "-accept", str(port), "-cert", pem, "-key", pem, "-quiet"]
+    return ["openssl", "s_server", "-dtls", "-accept", listen, "-cert", pem, "-key", pem, "-quiet"]
 
 
 def main() -> None:
@@ -204,7 +208,8 @@ def main() -> None:
         server = Server(("::", port), Handler)
         server.tls = tls if port in (443, 8443) else None
         threading.Thread(target=server.serve_forever, daemon=True).start()
-    for command in (http3(WORK, HTTP3), dtls(WORK, DTLS)):
+    address = HOSTS["www.example.com"][0]
+    for command in (http3(WORK, address, HTTP3), dtls(WORK, address, DTLS)):
         if shutil.which("caddy" if "caddy" in command else "openssl"):
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     time.sleep(2)

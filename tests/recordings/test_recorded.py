@@ -51,6 +51,8 @@ def test_a_flow_has_what_its_label_says(file: Path) -> None:
             "tls": b"\x16\x03",
             "ssh": b"SSH-2.0-",
             "http": start[:1] if start[:1].isupper() else b"?",
+            "dtls": b"\x16\xfe",
+            "quic": bytes([start[0]]) + b"\0\0\0\1",
         }
         assert start.startswith(expected[each["protocol"]]), each
 
