@@ -86,11 +86,11 @@ CLIENTS = {
     )
 }  # fmt: skip
 
-# Over UDP. QUIC's datagrams have 1,200 bytes and more (RFC 9000 14); OpenSSL's server has one client at a time.
+# Over UDP. QUIC's datagrams have 1,200 bytes and more (RFC 9000 14); an OpenSSL server has one client at a time.
 DATAGRAM_CLIENTS = {
     client.name: client
     for client in (
-        Client("openssl-dtls", 4444, "openssl s_client -dtls1_2 -mtu 300 -CAfile {folder}/ca.pem"
+        Client("openssl-dtls", 4444, "openssl s_client -dtls1_2 -mtu 256 -CAfile {folder}/ca.pem"
                " -verify_return_error -connect {bracketed}:4444 -servername {name}", _DTLS),
         Client("chromium-h3", 4443, "chromium --headless --no-sandbox --disable-gpu --no-proxy-server"
                " --disable-background-networking --origin-to-force-quic-on={name}:4443"
