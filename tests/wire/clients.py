@@ -86,7 +86,7 @@ CLIENTS = {
     )
 }  # fmt: skip
 
-# Over UDP. QUIC's datagrams have 1,200 bytes and more (RFC 9000 14); an OpenSSL server has one client at a time.
+# Over UDP. A datagram of QUIC's has 1,200 bytes or more (RFC 9000 14); s_server has one client at a time.
 DATAGRAM_CLIENTS = {
     client.name: client
     for client in (
