@@ -317,8 +317,10 @@ def test_both_directions_are_one_flow_and_no_other_is(packet: Packet, around: li
     assert not of_one_flow(packet, Dot1Q(vlan=3) / packet)
     if around[0].src_ip:
         elsewhere = packet.copy()
-        outer = elsewhere.getlayer(IP if len(around[0].src_ip) == 4 else IPv6)
-        outer.src = "203.0.113.9" if len(around[0].src_ip) == 4 else "2001:db8::9"
+        if len(around[0].src_ip) == 4:
+            elsewhere[IP].src = "203.0.113.9"
+        else:
+            elsewhere[IPv6].src = "2001:db8::9"
         assert not of_one_flow(packet, elsewhere)
 
 

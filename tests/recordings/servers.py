@@ -16,6 +16,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from recordings import upgrading
 from recordings.world import HOSTS, TLS12_ONLY, WIRE, WORK, turn_offload_off
 
 Request = socket.socket | tuple[bytes, socket.socket]
@@ -208,6 +209,9 @@ def main() -> None:
         server = Server(("::", port), Handler)
         server.tls = tls if port in (443, 8443) else None
         threading.Thread(target=server.serve_forever, daemon=True).start()
+    for port in upgrading.PORTS:
+        asked = upgrading.Server(port, tls[False])
+        threading.Thread(target=asked.serve_forever, daemon=True).start()
     address = HOSTS["www.example.com"][0]
     for command in (http3(WORK, address, HTTP3), dtls(WORK, address, DTLS)):
         if shutil.which("caddy" if "caddy" in command else "openssl"):

@@ -64,9 +64,7 @@ cdef class FlowHeads:
     cdef void _use(self, uint32_t slot) noexcept
     cdef void _unlink(self, uint32_t slot) noexcept
     cdef int _grow(self) except -1
-    cdef bint _key(self, const unsigned char* p, const Found* found, Key* key) noexcept
     cdef uint64_t _path(self, const unsigned char* p, const Found* found) noexcept
-    cdef uint64_t _hash(self, const void* data, size_t size) noexcept
     cdef bint _cut_datagram(self, Side* side, const Found* found, Decision* out) noexcept
     cdef bint _cut(self, Side* side, const Found* found, uint32_t first, Decision* out) noexcept
     cdef bint _is_new(self, Flow* flow, bint up, uint32_t first) noexcept

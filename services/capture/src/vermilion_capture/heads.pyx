@@ -108,9 +108,11 @@ cdef class FlowHeads:
         cdef Flow* flow
         cdef Side* side
         cdef uint32_t slot, first = found.seq + <uint32_t>((found.flags & SYN) != 0)
-        cdef bint up = self._key(p, found, &key)
+        cdef bint up = key_of(p, found, &key)
         cdef bint opens = found.flags & (SYN | ACK) == SYN
-        cdef uint64_t hashed = self._hash(&key, sizeof(Key))
+        cdef uint64_t hashed
+        key.path = self._path(p, found) if found.tags or found.tunnel_count else 0
+        hashed = mixed(self._secret, &key, sizeof(Key))
         slot = self._flow(&key, hashed)
         if not slot:
             slot = self._new(&key, hashed)
@@ -206,25 +208,6 @@ cdef class FlowHeads:
 
     # The table: slots from 1 on, in chains by hash, and in a list by use.
 
-    cdef bint _key(self, const unsigned char* p, const Found* found, Key* key) noexcept:
-        """Fills the key; whether the sender is the lower end."""
-        cdef unsigned char source[18]
-        cdef unsigned char target[18]
-        cdef int width = found.width, length = width + 2
-        cdef bint up
-        memcpy(source, p + found.addresses, width)
-        memcpy(target, p + found.addresses + width, width)
-        source[width], source[width + 1] = found.src_port >> 8, found.src_port & 0xFF
-        target[width], target[width + 1] = found.dst_port >> 8, found.dst_port & 0xFF
-        up = memcmp(source, target, length) <= 0
-        memset(key, 0, sizeof(Key))
-        key.width, key.protocol = width, found.protocol
-        memcpy(key.ends, &source[0] if up else &target[0], length)
-        memcpy(key.ends + length, &target[0] if up else &source[0], length)
-        if found.tags or found.tunnel_count:
-            key.path = self._path(p, found)
-        return up
-
     cdef uint64_t _path(self, const unsigned char* p, const Found* found) noexcept:
         """Of what is around a flow: the tags, and of each tunnel its kind, its two ends in order, its network.
 
@@ -235,7 +218,7 @@ cdef class FlowHeads:
         cdef const Tunnel* tunnel
         cdef int i, width
         cdef bint up
-        memset(steps, 0, sizeof(steps))
+        memset(steps, 0, (found.tunnel_count + 1) * sizeof(Step))
         steps[0].id = found.tags
         for i in range(found.tags):
             memcpy(steps[0].ends + 2 * i, &found.vlans[i], 2)
@@ -247,18 +230,7 @@ cdef class FlowHeads:
             up = memcmp(p + tunnel.addresses, p + tunnel.addresses + width, width) <= 0
             memcpy(steps[i + 1].ends, p + tunnel.addresses + (0 if up else width), width)
             memcpy(steps[i + 1].ends + width, p + tunnel.addresses + (width if up else 0), width)
-        return self._hash(steps, (found.tunnel_count + 1) * sizeof(Step)) or 1
-
-    cdef uint64_t _hash(self, const void* data, size_t size) noexcept:
-        """Of ``size`` bytes, a multiple of 8, so that nobody can know which others have the same."""
-        cdef uint64_t hashed = self._secret[0]
-        cdef uint64_t word
-        cdef size_t at
-        for at in range(0, size, 8):
-            memcpy(&word, <const char*>data + at, 8)
-            hashed = (hashed ^ word) * self._secret[1]
-            hashed ^= hashed >> 29
-        return hashed ^ hashed >> 32
+        return mixed(self._secret, steps, (found.tunnel_count + 1) * sizeof(Step)) or 1
 
     cdef uint32_t _flow(self, const Key* key, uint64_t hashed) noexcept:
         cdef uint32_t slot = self._buckets[hashed & self._mask]
@@ -305,7 +277,7 @@ cdef class FlowHeads:
 
     cdef void _unlink(self, uint32_t slot) noexcept:
         """Forget the oldest."""
-        cdef uint32_t* link = &self._buckets[self._hash(&self._flows[slot].key, sizeof(Key)) & self._mask]
+        cdef uint32_t* link = &self._buckets[mixed(self._secret, &self._flows[slot].key, sizeof(Key)) & self._mask]
         while link[0] != slot:
             link = &self._flows[link[0]].next
         link[0] = self._flows[slot].next
@@ -329,7 +301,7 @@ cdef class FlowHeads:
         self._capacity, self._mask = capacity, capacity - 1
         memset(self._buckets, 0, capacity * sizeof(uint32_t))
         for slot in range(1, self._count + 1):
-            bucket = self._hash(&self._flows[slot].key, sizeof(Key)) & self._mask
+            bucket = mixed(self._secret, &self._flows[slot].key, sizeof(Key)) & self._mask
             self._flows[slot].next, self._buckets[bucket] = self._buckets[bucket], slot
         return 0
 
@@ -340,3 +312,33 @@ cdef void begin(Flow* flow, int64_t time) noexcept:
     flow.ordinal = 0
     flow.answered = False
     memset(flow.sides, 0, sizeof(flow.sides))
+
+
+cdef bint key_of(const unsigned char* p, const Found* found, Key* key) noexcept:
+    """Fills the key, but for the path; whether the sender is the lower end."""
+    cdef unsigned char source[18]
+    cdef unsigned char target[18]
+    cdef int width = found.width, length = width + 2
+    cdef bint up
+    memcpy(source, p + found.addresses, width)
+    memcpy(target, p + found.addresses + width, width)
+    source[width], source[width + 1] = found.src_port >> 8, found.src_port & 0xFF
+    target[width], target[width + 1] = found.dst_port >> 8, found.dst_port & 0xFF
+    up = memcmp(source, target, length) <= 0
+    memset(key, 0, sizeof(Key))
+    key.width, key.protocol = width, found.protocol
+    memcpy(key.ends, &source[0] if up else &target[0], length)
+    memcpy(key.ends + length, &target[0] if up else &source[0], length)
+    return up
+
+
+cdef inline uint64_t mixed(const uint64_t* secret, const void* data, size_t size) noexcept:
+    """A hash of ``size`` bytes, a multiple of 8, of which nobody can know what others have the same."""
+    cdef uint64_t hashed = secret[0]
+    cdef uint64_t word
+    cdef size_t at
+    for at in range(0, size, 8):
+        memcpy(&word, <const char*>data + at, 8)
+        hashed = (hashed ^ word) * secret[1]
+        hashed ^= hashed >> 29
+    return hashed ^ hashed >> 32

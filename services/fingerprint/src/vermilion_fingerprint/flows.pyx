@@ -15,7 +15,8 @@ from vermilion_fingerprint.flow cimport Direction, Flow
 from vermilion_fingerprint.payloads cimport address, path_of, told
 from vermilion_fingerprint.payloads import check
 from vermilion_fingerprint.streams cimport Stream
-from vermilion_fingerprint.tcp import Syn, fingerprint as syn_fingerprint
+from vermilion_fingerprint.tcp import Syn
+from vermilion_fingerprint.tcp import fingerprint as syn_fingerprint
 from vermilion_pipeline.flowid import FLOW_IDLE, FLOW_LIFE, community_id
 
 cdef enum:
@@ -373,7 +374,8 @@ cdef class FlowTable:
             "event_start": time,
             "community_id": community_id(*ends),
             "vlans": list(vlans),
-            "vni": vni, "tunnels": told(direction.tunnels),
+            "vni": vni,
+            "tunnels": told(direction.tunnels),
             "src_ip": address(direction.src_ip),
             "dst_ip": address(direction.dst_ip),
             "src_port": direction.src_port,
