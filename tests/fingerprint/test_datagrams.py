@@ -21,10 +21,12 @@ from fingerprint.flowrecords import (
     numbered,
     record,
 )
-from fingerprint.hellos import extension, hello, recorded, u16s
+from fingerprint.hellos import ROOT, extension, hello, recorded, u16s
 from fingerprint.quicpackets import HANDSHAKE, SHORT, ack, crypto, initial, other
 from fingerprint.test_quic import LARGE, MESSAGE
 
+from vermilion import scan
+from vermilion_capture.source import FileSource
 from vermilion_fingerprint.flows import Limits
 from vermilion_fingerprint.protocols import Recognised
 from vermilion_fingerprint.stage import FingerprintTask
@@ -178,3 +180,40 @@ def test_rebuilding_from_the_low_water_mark_repeats_and_invents_nothing() -> Non
         if low is not None:
             handle(after, merged[low:cut], low)  # rebuilds; what comes out is thrown away
         assert first + handle(after, merged[cut:], cut) == expected
+
+
+def test_recorded_programs() -> None:
+    """Chromium's frames are in disorder; OpenSSL's hello is in fragments, and comes again with a cookie."""
+    (event,) = scan(ROOT / "tests/data/quic_chromium.pcap", types=None)
+    assert event["quic"] == {
+        "server_name": "www.example.com", "encrypted_client_hello": True, "version": "1", "user_agent": None,
+    }  # fmt: skip
+    assert event["fingerprints"]["ja4"].startswith("q13d03")
+    assert event["reassembled"]
+    for name, reassembled in (("dtls12_openssl", False), ("dtls12_fragments_openssl", True)):
+        found = list(scan(ROOT / f"tests/data/{name}.pcap", types=None))
+        assert [each["type"] for each in found] == ["dtls", "dtls", "dtls_server"]
+        assert [each["reassembled"] for each in found] == [reassembled, reassembled, False]
+        assert {each["dtls"]["server_name"] for each in found[:2]} == {"www.example.com"}
+        assert len({each["fingerprints"]["dtls"] for each in found[:2]}) == 1
+
+
+def test_any_cut_of_what_was_recorded_is_told_as_far_as_it_goes() -> None:
+    """Each datagram in turn is cut or spoilt at some byte: no error, and no event that never was."""
+    draw = random.Random(3)
+    for name in ("quic_chromium", "dtls12_fragments_openssl"):
+        whole = [item.record for item in FileSource(ROOT / f"tests/data/{name}.pcap", "sensor")]
+        known = {event["type"] for event in events(whole)}
+        for number in range(len(whole)):
+            for _ in range(20):
+                payload = whole[number]["payload"]
+                at = draw.randrange(len(payload) + 1)
+                cut = {
+                    **whole[number],
+                    "payload": payload[:at],
+                    "missing": draw.choice((0, len(payload) - at)),
+                }
+                spoilt = {**whole[number], "payload": payload[:at] + b"\xff" + payload[at + 1 :]}
+                for changed in (cut, spoilt):
+                    found = events([*whole[:number], changed, *whole[number + 1 :]])
+                    assert {event["type"] for event in found} <= known
