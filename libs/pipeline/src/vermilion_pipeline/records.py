@@ -99,6 +99,36 @@ class SshContext(TypedDict):
     protocol: str
 
 
+class HeaderField(TypedDict):
+    """One header field."""
+
+    name: str
+    value: str
+
+
+class DecryptedRequestContext(TypedDict):
+    """Context of an HTTP request inside TLS."""
+
+    method: str | None
+    host: str | None
+    uri: str | None
+    user_agent: str | None
+    x_forwarded_for: str | None
+    via: str | None
+    stream: int | None
+    headers: list[HeaderField]
+
+
+class DecryptedResponseContext(TypedDict):
+    """Context of an HTTP response inside TLS."""
+
+    status: str | None
+    via: str | None
+    stream: int | None
+    promised: int | None
+    headers: list[HeaderField]
+
+
 class Fingerprint(TypedDict):
     """fingerprint.avsc: one fingerprinted message."""
 
@@ -122,6 +152,10 @@ class Fingerprint(TypedDict):
     http: HttpContext | None
     http_server: HttpServerContext | None
     ssh: SshContext | None
+    tls_decrypt_http: DecryptedRequestContext | None
+    tls_decrypt_http_server: DecryptedResponseContext | None
+    tls_decrypt_h2: DecryptedRequestContext | None
+    tls_decrypt_h2_server: DecryptedResponseContext | None
     reassembled: bool
     truncated: bool
     syn: str | None

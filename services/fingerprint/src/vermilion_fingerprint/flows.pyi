@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vermilion_fingerprint.decryption import Decrypting
 from vermilion_fingerprint.protocols import Recognised
 
 class Limits:
@@ -25,7 +26,13 @@ class FlowTable:
     held: int
     @property
     def flows(self) -> int: ...
-    def __init__(self, limits: Limits, recognised: Recognised, readable: bool = False) -> None: ...
+    def __init__(
+        self,
+        limits: Limits,
+        recognised: Recognised,
+        readable: bool = False,
+        decrypting: Decrypting | None = None,
+    ) -> None: ...
     def segment(self, offset: int, record: dict[str, Any]) -> None: ...
     def mark(self, offset: int, sensor: str, run: str, time: int) -> None: ...
     def end(self, sensor: str, run: str) -> None: ...

@@ -9,6 +9,7 @@ from typing import Protocol as Interface
 
 from vermilion_fingerprint import certificate, http, ssh, tcp, tls, tls_forms, tls_server
 from vermilion_fingerprint.cursor import Cursor
+from vermilion_fingerprint.decrypt.messages import FORMS as DECRYPTED_FORMS
 
 CLIENT, SERVER = "client", "server"
 
@@ -88,7 +89,7 @@ Forms = Mapping[str, Callable[[Any], str]]
 
 def all_forms() -> list[str]:
     """The names of all forms, in the order of the table."""
-    tables = (SYN_FORMS, SYN_ACK_FORMS, *(protocol.forms for protocol in PROTOCOLS))
+    tables = (SYN_FORMS, SYN_ACK_FORMS, *(protocol.forms for protocol in PROTOCOLS), DECRYPTED_FORMS)
     return list(dict.fromkeys(name for table in tables for name in table))
 
 
@@ -101,6 +102,8 @@ class Recognised:
 
         self.syn = chosen(SYN_FORMS)
         self.syn_ack = chosen(SYN_ACK_FORMS)
+        # What is found in TLS connections, where a key log opens them: a form a type.
+        self.decrypted = {name: chosen({name: form}) for name, form in DECRYPTED_FORMS.items()}
         self.starters = tuple(protocol._replace(forms=chosen(protocol.forms)) for protocol in PROTOCOLS)
         self._by_name: dict[str, tuple[Protocol, ...]] = {}
         for protocol in self.starters:
