@@ -19,6 +19,26 @@ def open_key_log(path: Path, *, may_come: bool) -> "KeyLogFile":
     return log
 
 
+def follow_key_log(path: Path) -> "KeyLogFile":
+    """The key log of a service, which need not be there yet; its log tells. Raises KeyLogError."""
+    import structlog
+
+    from vermilion_fingerprint.decrypt.following import KeyLogFile
+
+    told = structlog.get_logger("vermilion_fingerprint")
+
+    def tell(problem: str | None) -> None:
+        if problem is None:
+            told.info("key log is read", path=str(path))
+        else:
+            told.warning("key log cannot be read; nothing more is decrypted until it can", problem=problem)
+
+    log = KeyLogFile(path, tell=tell)
+    log.check(may_come=True)
+    told.info("key log followed", path=str(path), connections=log.keys.connections, lines=log.keys.lines)
+    return log
+
+
 def tell_decrypted(log: "KeyLogFile", counts: Mapping[tuple[str, ...], int]) -> None:
     """Tell on stderr what was decrypted, and what was not and why."""
 

@@ -79,8 +79,8 @@ def scan(
     """
     from vermilion.commands.decrypting import open_key_log, tell_decrypted
     from vermilion.scanner import DECRYPTED, TYPES, events, stage_for
-    from vermilion_capture.heads import DEPTH
     from vermilion_capture.frame import CaptureError
+    from vermilion_capture.heads import DEPTH
     from vermilion_capture.live import LiveCapture, LiveSource
     from vermilion_capture.source import FileSource, Policy, Source
 

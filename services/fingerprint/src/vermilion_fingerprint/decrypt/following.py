@@ -1,8 +1,9 @@
 """A key log's file, read as it grows, is renamed away or written anew."""
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vermilion_fingerprint.decrypt.keylog import MAX_LINE, KeyLog
@@ -21,13 +22,19 @@ class KeyLogFile:
     """Follows ``path`` and puts its lines into ``keys``.
 
     ``refresh`` reads what has come since; the first time, all that is there. ``problem`` says why
-    nothing can be read, and is None while that goes well.
+    nothing can be read, and is None while that goes well; ``tell`` hears of each change of it.
     """
 
-    def __init__(self, path: Path, keys: KeyLog | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        keys: KeyLog | None = None,
+        tell: Callable[[str | None], None] = lambda problem: None,
+    ) -> None:
         self.path = path
         self.keys = keys or KeyLog()
         self.problem: str | None = None
+        self._tell = tell
         self._file: int | None = None
         self._identity: tuple[int, int] | None = None
         self._seen: tuple[int, int] | None = None
@@ -41,28 +48,25 @@ class KeyLogFile:
         self._overlong = False
 
     def refresh(self) -> None:
-        """Read what has been added. A file that is not there, or not to be read, is a ``problem``, no error."""
+        """Read what has been added. A file that is not there or cannot be read is a ``problem``, no error."""
+        problem = None
         try:
             found = self.path.stat()
-        except OSError as error:
-            self._drain()  # renamed away, and what will take its place is not here yet
-            self.problem = f"{self.path}: {error.strerror}"
-            return
-        if not stat.S_ISREG(found.st_mode):
-            self.problem = f"{self.path}: not a regular file"
-            return
-        if (found.st_dev, found.st_ino) != self._identity:
-            self._drain()
-            try:
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            if (found.st_dev, found.st_ino) != self._identity:
+                self._drain()  # what was still written to the one before
                 self._open((found.st_dev, found.st_ino))
-            except OSError as error:
-                self.problem = f"{self.path}: {error.strerror}"
-                return
-        self.problem = None
+        except OSError as error:
+            problem = f"{self.path}: {error.strerror}"
+        # Renamed away, it is read on until another takes its place.
         self._drain()
+        if problem != self.problem:
+            self.problem = problem
+            self._tell(problem)
 
     def check(self, *, may_come: bool = False) -> None:
-        """Read it a first time. Raises KeyLogError when that cannot be; ``may_come``: it need not be there yet."""
+        """Read it a first time; ``may_come``: it need not be there yet. Raises KeyLogError."""
         self.refresh()
         if self.problem is not None and not (may_come and not self.path.exists()):
             raise KeyLogError(

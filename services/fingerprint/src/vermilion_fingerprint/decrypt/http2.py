@@ -121,7 +121,10 @@ class FrameReader:
     def _decode(self) -> Http2:
         try:
             # raw: bytes, since a field may be no UTF-8
-            fields = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(b"".join(self._block), raw=True)]
+            fields = [
+                (bytes(name), bytes(value))
+                for name, value in self._decoder.decode(b"".join(self._block), raw=True)
+            ]
         except HPACKError as error:
             raise Malformed(self._begin, "field_block", type(error).__name__) from None
         self._table += sum(len(name) + len(value) + _ENTRY for name, value in fields)

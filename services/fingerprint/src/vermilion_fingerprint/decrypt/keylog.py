@@ -33,7 +33,9 @@ _MASTER_SIZE = 48  # RFC 5246 8.1
 _TRAFFIC_SIZES = (32, 48)  # RFC 8446 7.1: the output of SHA-256 or SHA-384
 _LINE = re.compile(rb"([A-Z][A-Z0-9_]*) ([0-9A-Fa-f]{64}) ((?:[0-9A-Fa-f]{2})+)")
 # Labels that are known and of no use here: 0-RTT data, exporters, ECH, older forms.
-_IGNORED = re.compile(rb"(?:CLIENT_EARLY_|EARLY_EXPORTER_|EXPORTER_|ECH_|(?:CLIENT|SERVER)_TRAFFIC_SECRET_)\w+")
+_IGNORED = re.compile(
+    rb"(?:CLIENT_EARLY_|EARLY_EXPORTER_|EXPORTER_|ECH_|(?:CLIENT|SERVER)_TRAFFIC_SECRET_)\w+"
+)
 
 
 class KeyLog:

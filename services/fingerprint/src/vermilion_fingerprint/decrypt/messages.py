@@ -32,7 +32,9 @@ def _request(fields: Fields, start: Mapping[str, bytes | None], stream: int | No
     return {**context, "stream": stream, "headers": _headers(fields)}
 
 
-def _response(fields: Fields, status: bytes | None, stream: int | None, promised: int | None) -> dict[str, Any]:
+def _response(
+    fields: Fields, status: bytes | None, stream: int | None, promised: int | None
+) -> dict[str, Any]:
     """By the schema's DecryptedResponseContext."""
     via = _values(fields).get(b"via")
     return {

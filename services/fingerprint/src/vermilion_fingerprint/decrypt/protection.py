@@ -97,10 +97,8 @@ class Aead:
 class Cbc:
     """A block cipher with an HMAC, before encryption (RFC 5246 6.2.3.2) or behind it (RFC 7366)."""
 
-    def __init__(
-        self, suite: Suite, key: bytes, mac_key: bytes, iv: bytes, encrypt_then_mac: bool
-    ) -> None:
-        """``iv``: of the first record, for TLS 1.0, where each goes on from the last; empty: each has its own."""
+    def __init__(self, suite: Suite, key: bytes, mac_key: bytes, iv: bytes, encrypt_then_mac: bool) -> None:
+        """``iv``: of TLS 1.0's first record, where each goes on from the last; empty: each has its own."""
         if suite.mac is None:
             raise ValueError(f"{suite.name} has no MAC")
         self._algorithm: AES | TripleDES = TripleDES(key) if suite.mode == "3DES_CBC" else AES(key)

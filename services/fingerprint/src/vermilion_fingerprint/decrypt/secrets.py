@@ -1,4 +1,4 @@
-"""From a secret to keys: HKDF of TLS 1.3 (RFC 8446 section 7), the PRF of those before (RFC 5246 section 5)."""
+"""From a secret to keys: HKDF of TLS 1.3 (RFC 8446 section 7), the PRF of older ones (RFC 5246 section 5)."""
 
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand

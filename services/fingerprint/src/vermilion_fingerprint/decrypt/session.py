@@ -93,7 +93,7 @@ class Session:
     # RFC 8446 5: protected records look like application data; RFC 5246 7.1: a change_cipher_spec is what
     # protection begins behind.
     def _begin(self, side: _Side, kind: int) -> bool:
-        """Get a side's keys when this record, or the next, needs them; whether they are there or not needed."""
+        """Get a side's keys when this record needs them; whether they are there, or not needed."""
         if side.changing:
             return self._change(side)
         if kind == CHANGE_CIPHER_SPEC:
@@ -128,8 +128,10 @@ class Session:
 
         A second ClientHello behind early data (4.2.10), and an alert of one who never had the keys.
         """
-        return bool(self._tls13) and not side.verified and (
-            (kind == HANDSHAKE and fragment[:1] == bytes((CLIENT_HELLO,))) or kind == ALERT
+        return (
+            bool(self._tls13)
+            and not side.verified
+            and ((kind == HANDSHAKE and fragment[:1] == bytes((CLIENT_HELLO,))) or kind == ALERT)
         )
 
     def _is_early(self, side: _Side, fragment: bytes) -> bool:
