@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fingerprint.flowrecords import SECOND, START, end, mark
+from fingerprint.h2_frames import ACK, DATA, HELLO, HELLO_SERVER, Speaker, frame, request, response
 from fingerprint.tls_talk import NO_ENCRYPT_THEN_MAC, OPENSSL, Said, Talk, contexts, openssl_talks, talk
 
 from vermilion_fingerprint.decrypt.keylog import KeyLog, Label
@@ -187,3 +188,266 @@ def test_early_data_is_passed_over(tmp_path: Path) -> None:
     for each in found:
         assert [event["type"] for event in each.events] == ["tls_decrypt_http"]
         assert each.ended() == {}
+
+
+def h2_talk() -> Talk:
+    """Streams beside one another, blocks in several frames, a push, a table that grows, trailers."""
+    client, server = Speaker(), Speaker()
+    ask = HELLO + client.headers(1, request("/1")) + client.continued(3, request("/3", ("x-long", "y" * 200)))
+    first = HELLO_SERVER + ACK + server.pushed(1, 2, request("/2")) + server.headers(3, response())
+    server.encoder.header_table_size = 65536
+    second = server.continued(1, response(("x-first", "1"))) + frame(DATA, 0, 1, bytes(16_000))
+    third = (
+        frame(DATA, 0, 3, bytes(9))
+        + server.headers(2, response())
+        + server.headers(1, [("grpc-status", "0")])
+    )
+    return talk(V13, [(True, ask), (False, first), (False, second), (True, client.headers(5, request("/5"))),
+                      (False, third)])  # fmt: skip
+
+
+def test_http2() -> None:
+    found = read(h2_talk())
+    assert found.ended() == {}
+    shown = [
+        (event["type"], event[event["type"]]["stream"], event[event["type"]]["headers"][-1]["value"])
+        for event in found.events
+    ]
+    assert shown == [
+        ("tls_decrypt_h2", 1, "test"), ("tls_decrypt_h2", 3, "y" * 200),
+        ("tls_decrypt_h2_server", 1, "test"), ("tls_decrypt_h2_server", 3, "test"),
+        ("tls_decrypt_h2_server", 1, "1"), ("tls_decrypt_h2", 5, "test"),
+        ("tls_decrypt_h2_server", 2, "test"), ("tls_decrypt_h2_server", 1, "0"),
+    ]  # fmt: skip
+    assert found.events[2]["tls_decrypt_h2_server"]["promised"] == 2
+    assert found.events[0]["readable"] == {
+        "tls_decrypt_h2": [{name: value} for name, value in request("/1")],
+    }
+
+
+def test_neither_is_counted_and_left_alone() -> None:
+    found = read(talk(V13, [(True, b"\x00\x01binary"), (False, b"SSH-2.0-x\r\n"), (True, REQUEST)]))
+    assert found.events == []
+    assert found.ended() == {"not_http": 2}
+
+
+def test_events_tell_where_a_message_began() -> None:
+    request_ = REQUEST[:-4] + b"\r\nX-Long: " + b"y" * 3000 + b"\r\n\r\n"
+    made = talk(V13, [(True, request_[:20]), (True, request_[20:])])
+    found = read(made, 1000)
+    (event,) = found.events
+    assert event["reassembled"]
+    # The segment with the first byte of the record in which the request begins.
+    sent = [item for item in made.segments(1000) if item["src_port"] == 40000 and item["payload"]]
+    times = [item["time"] for item in sent]
+    assert event["event_start"] in times[2:-4]
+    assert read(talk(V13, ASKED)).events[0]["reassembled"] is False
+    ids = [each["event_id"] for each in read(talk(V13, ASKED)).events]
+    assert len(set(ids)) == 4
+
+
+def test_whatever_is_not_here_ends_its_direction_alone() -> None:
+    made = talk(V13, [(True, REQUEST), (False, RESPONSE), *[(False, RESPONSE)] * 9])
+    whole_ = read(made).told()
+    cut = made.segments()
+    mine = [i for i, item in enumerate(cut) if item["src_port"] == 443 and item["payload"]]
+    lost = [item for i, item in enumerate(cut) if i != mine[-4]]
+    found = Read(lost, made.key_log)
+    assert found.ended() == {"gap": 1}
+    assert found.told() == [each for each in whole_ if found.told().count(each)][: len(found.told())]
+    clipped: list[Any] = list(cut)
+    item = clipped[mine[-4]]
+    clipped[mine[-4]] = {**item, "payload": item["payload"][:10], "missing": len(item["payload"]) - 10}
+    found = Read(clipped, made.key_log)
+    assert found.ended() == {"missing": 1}
+    assert 1 < len(found.events) < len(whole_)
+    # Of a head alone, as a sensor publishes that keeps 16 KiB, what is in it.
+    large = talk(V13, [(True, REQUEST), (False, RESPONSE[:-5].replace(b" 5", b" 90000") + bytes(90_000))])
+    head: list[Any] = []
+    sent = 0
+    for item in large.segments():
+        if item["src_port"] == 443 and item["payload"]:
+            sent += len(item["payload"])
+            if sent > 16_384:
+                item = {**item, "payload": b"", "missing": len(item["payload"])}
+        head.append(item)
+    assert Read(head, large.key_log).ended() == {"missing": 1}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_order_and_repetition_gives_the_same(seed: int) -> None:
+    made = h2_talk()
+    draw = random.Random(seed)
+    items = made.segments(300)
+    shuffled = [
+        item for _, item in sorted(
+            ((i + draw.uniform(0, 8), item) for i, item in enumerate(items[2:]) for _ in range(draw.choice((1, 2)))),
+            key=lambda pair: pair[0],
+        )
+    ]  # fmt: skip
+    found = Read(items[:2] + shuffled, made.key_log)
+    assert sorted(found.told()) == sorted(read(made).told())
+    assert found.ended() == {}
+
+
+def test_without_secrets_it_is_waited_for_a_while_and_counted() -> None:
+    made = talk(V13, ASKED)
+    items = made.segments()
+    found = Read(items, KeyLog())
+    assert found.events == []
+    assert found.ended() == {"no_secret": 2}
+    # It waits though both ends have closed, and no longer than it may.
+    assert found.left == 1
+    late = Read([*items, mark(items[-1]["time"] + 6 * SECOND)], KeyLog())
+    assert (late.left, late.ended()) == (0, {"no_secret": 2})
+    many = talk(V13, [(True, REQUEST), *[(False, bytes(16_000))] * 40])
+    items = many.segments()[:-2]
+    table_of = Read(items, KeyLog())
+    assert table_of.ended() == {"no_secret": 2}
+
+
+def test_secrets_may_come_after_the_records() -> None:
+    made = talk(V13, ASKED)
+    items = made.segments()
+    lines = made.keys.splitlines()
+    for late in range(3, len(items) + 1):
+        keys = KeyLog()
+        table = FlowTable(Limits(), Recognised(), decrypting=Decrypting(keys))
+        for offset, item in enumerate(items):
+            if offset == late:
+                for line in lines:
+                    keys.add(line)
+            table.segment(offset, dict(item))
+        if late == len(items):
+            for line in lines:
+                keys.add(line)
+        table.mark(len(items), "sensor", "run", items[-1]["time"] + SECOND)
+        assert table.flows == 0
+        found = [event["type"] for event in table.events if event["type"].startswith("tls_decrypt")]
+        assert Counter(found) == {"tls_decrypt_http": 2, "tls_decrypt_http_server": 2}
+
+
+def test_rebuilding_from_the_low_water_mark_gives_the_same_events() -> None:
+    connections = [talk(V13, ASKED), h2_talk(), talk(V12, ASKED), talk(V13, ASKED)]
+    keys = KeyLog()
+    flows: list[list[Payload]] = []
+    for number, made in enumerate(connections):
+        for line in made.keys.splitlines():
+            keys.add(line)
+        ports = {40000: 41000 + number, 443: 443}
+        flows.append([
+            {**item, "src_port": ports[item["src_port"]], "dst_port": ports[item["dst_port"]],
+             "time": item["time"] + number}
+            for item in made.segments(500)
+        ])  # fmt: skip
+    draw = random.Random(7)
+    log: list[Payload] = []
+    while any(flows):
+        log.append(draw.choice([flow for flow in flows if flow]).pop(0))
+    log.append(end())
+
+    def handled(table: FlowTable, first: int, last: int) -> list[str]:
+        table.events.clear()
+        for offset in range(first, last):
+            item = log[offset]
+            if item["kind"] == "SEGMENT":
+                table.segment(offset, dict(item))
+            else:
+                table.end(item["sensor"], item["run"])
+        return [event["event_id"] for event in table.events]
+
+    def fresh() -> FlowTable:
+        return FlowTable(Limits(), Recognised(), decrypting=Decrypting(keys))
+
+    expected = handled(fresh(), 0, len(log))
+    assert len(set(expected)) == len(expected)
+    for _ in range(15):
+        told: list[str] = []
+        table, at = fresh(), 0
+        while at < len(log):
+            stop = min(len(log), at + draw.randint(1, 40))
+            told += handled(table, at, stop)
+            low, at = table.low_water(), stop
+            if (
+                draw.random() < 0.5
+            ):  # it dies: a successor reads from the low-water mark, silent before ``at``
+                table = fresh()
+                handled(table, at if low is None else low, at)
+        assert told == expected
+
+
+def test_more_than_there_is_room_for_costs_the_oldest_its_decryption() -> None:
+    connections = [talk(V13, ASKED) for _ in range(4)]
+    keys = KeyLog()
+    items: list[Payload] = []
+    for number, made in enumerate(connections):
+        for line in made.keys.splitlines():
+            keys.add(line)
+        ports = {40000: 41000 + number, 443: 443}
+        items += [
+            {**item, "src_port": ports[item["src_port"]], "dst_port": ports[item["dst_port"]]}
+            for item in made.segments()[:-8]  # still open
+        ]
+    found = Read(items, keys, limit=30_000)
+    assert found.ended() == {"memory": 4}
+    assert [event["type"] for event in found.events].count("tls_decrypt_http") >= 4
+
+
+def test_a_long_connection_takes_no_more_memory() -> None:
+    body = b"HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n" + bytes(4_000_000)
+    made = talk(V13, [(True, REQUEST), *((False, body[i : i + 16_000]) for i in range(0, len(body), 16_000))])
+    decrypting = Decrypting(made.key_log)
+    table = FlowTable(Limits(), Recognised(), decrypting=decrypting)
+    highest = 0
+    for offset, item in enumerate(made.segments()):
+        table.segment(offset, dict(item))
+        highest = max(highest, decrypting.held)
+    assert highest < 60_000
+    assert [event["type"] for event in table.events][-2:] == ["tls_decrypt_http", "tls_decrypt_http_server"]
+
+
+def test_tls_behind_connect() -> None:
+    made = talk(V13, ASKED)
+    ask = b"CONNECT www.example.com:443 HTTP/1.1\r\nHost: www.example.com\r\n\r\n"
+    made.sent[:0] = [(True, ask), (False, b"HTTP/1.1 200 OK\r\n\r\n")]
+    whole(read(made))
+    whole_ = read(made, 9)
+    assert len(whole_.events) == 4
+
+
+@needs_openssl
+def test_renegotiation_is_under_the_keys_of_the_newer_hellos() -> None:
+    (made,) = openssl_talks([["-tls1_2"]], ["-www"], [b"R\n", GET])
+    found = read(made)
+    assert [event["type"] for event in found.events] == BOTH
+    assert found.ended() == {}
+    # The other way round: all that the client sent is here before anything of the server's is.
+    items = made.segments()
+    ordered = sorted(items[2:], key=lambda item: item["src_port"] == 443)
+    assert Read(items[:2] + ordered, made.key_log).told() == found.told()
+
+
+def test_what_is_told_has_no_secret() -> None:
+    made = talk(V13, ASKED)
+    found = read(made)
+    text = repr(found.events) + repr(found.counts) + repr(found.table)
+    for line in made.keys.split():
+        if len(line) >= 64:
+            assert line.decode() not in text
+
+
+def test_secrets_of_another_connection_do_not_verify() -> None:
+    made, other = talk(V13, ASKED), talk(V13, ASKED)
+    keys = KeyLog()
+    for line, wrong in zip(sorted(made.keys.splitlines()), sorted(other.keys.splitlines()), strict=True):
+        keys.add(line[: line.rindex(b" ")] + wrong[wrong.rindex(b" ") :])
+    found = Read(made.segments(), keys)
+    assert found.events == []
+    assert found.ended() == {"not_verified": 2}
+    assert keys.secret(made.stream(True)[11:43], Label.CLIENT_TRAFFIC) is not None
+
+
+def test_times_are_the_captures() -> None:
+    assert {START <= event["event_start"] < START + SECOND for event in read(talk(V13, ASKED)).events} == {
+        True
+    }

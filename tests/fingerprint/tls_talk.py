@@ -17,6 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -68,7 +69,9 @@ class Talk:
                 at[client] += len(part)
         for client in (True, False):
             source, target = ends[client]
-            out.append(record(at[client], flags=17, source=source, target=target, time=START + 1000 * len(out)))
+            out.append(
+                record(at[client], flags=17, source=source, target=target, time=START + 1000 * len(out))
+            )
         return numbered(out)
 
     def pcap(self, size: int = 1400) -> bytes:
@@ -148,23 +151,20 @@ def talk(
     waiting = {True, False}
     while waiting:
         for client in (True, False):
-            if client in waiting:
-                try:
+            with suppress(ssl.SSLWantReadError):
+                if client in waiting:
                     ends[client].tls.do_handshake()
                     waiting.discard(client)
-                except ssl.SSLWantReadError:
-                    pass
             carry()
     for client, data in said:
         ends[client].tls.write(data)
         carry()
-        while len(data) > 0:
-            data = data[len(ends[not client].tls.read(1 << 20)) :]
+        left = len(data)
+        while left > 0:
+            left -= len(ends[not client].tls.read(1 << 20))
     for client in (True, False):
-        try:
+        with suppress(ssl.SSLWantReadError, ssl.SSLSyscallError):
             ends[client].tls.unwrap()
-        except (ssl.SSLWantReadError, ssl.SSLSyscallError):
-            pass
         carry()
     out.session, out.resumed = ends[True].tls.session, bool(ends[True].tls.session_reused)
     out.keys = log.read_bytes()[before:]

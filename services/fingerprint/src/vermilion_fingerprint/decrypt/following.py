@@ -11,7 +11,7 @@ from vermilion_pipeline.errors import VermilionError
 
 _CHUNK = 1 << 20
 # So many of the last bytes read are compared: a file written anew may be longer than the one before.
-_TAIL = 64
+_TAIL = 256
 
 
 class KeyLogError(VermilionError):
