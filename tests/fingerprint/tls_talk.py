@@ -207,7 +207,8 @@ def _relayed(
     assert OPENSSL is not None
     made = Talk()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        command = [OPENSSL, "s_client", "-connect", "127.0.0.1:%d" % listener.getsockname()[1], *client]
+        here = f"127.0.0.1:{listener.getsockname()[1]}"
+        command = [OPENSSL, "s_client", "-connect", here, *client]
         speaking = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -31,6 +31,7 @@ cdef class Connection:
     cdef object _session
     cdef Half low, high
     cdef readonly Py_ssize_t held
+    cdef bint over              # forgotten: nothing more is taken
     cdef long long _since       # packet time since which it waits for what it lacks; -1: it does not
     cdef list _told
 

@@ -112,6 +112,7 @@ cdef class Decrypting:
         if self._connections.pop(connection, self) is None:
             self.held -= connection.held
             connection.held = 0
+            connection.over = True
         return 0
 
 
@@ -124,11 +125,13 @@ cdef class Connection:
 
     cdef bint done(self):
         """Whether nothing more can come of the directions that it has."""
-        return (self.low is None or self.low.ended) and (self.high is None or self.high.ended)
+        return self.over or (
+            (self.low is None or self.low.ended) and (self.high is None or self.high.ended)
+        )
 
     cdef int begin(self, bint low, bint client, Stream stream, Py_ssize_t begin) except -1:
         """Follow a direction from its first hello on."""
-        if (self.low if low else self.high) is not None:
+        if self.over or (self.low if low else self.high) is not None:
             return 0
         cdef Half half = Half(stream.behind(begin, WINDOW), client)
         half.inside = self._owner._inside(server=not client)
