@@ -97,14 +97,14 @@ def test_a_file_is_followed_as_it_grows(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     followed = KeyLogFile(file)
     assert numbers(followed) == []
-    assert followed.problem is not None
+    assert followed.problem
     with file.open("wb", buffering=0) as log:
         for number in range(3):
             log.write(line(number)[:30])
             assert numbers(followed) == list(range(number))  # half a line is none yet
             log.write(line(number)[30:])
             assert numbers(followed) == list(range(number + 1))
-    assert followed.problem is None
+    assert not followed.problem
     assert followed.keys.lines == {"secret": 3, "ignored": 0, "garbage": 0}
     followed.close()
 

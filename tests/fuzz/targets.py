@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from fingerprint.flowrecords import CLIENT, SERVER, START, record
-from fuzz import inference, seeds
+from fuzz import decryption, inference, seeds
 
 from vermilion_capture.capturefile import CaptureError, CaptureFile
 from vermilion_capture.packet import LINK_TYPES, segment
@@ -212,6 +212,9 @@ TARGETS: dict[str, Target] = {
     "capture": Target(capture, seeds.captures),
     "record": Target(decode, seeds.records),
     "segments": Target(segments, seeds.segments),
+    "key_log": Target(decryption.key_log, decryption.key_logs),
+    "tls_records": Target(decryption.records, decryption.conversations),
+    "http2": Target(decryption.frames, decryption.frame_streams),
     "answer": Target(answer, inference.answers),
     "database": Target(database, inference.databases),
 }
