@@ -1,4 +1,4 @@
-"""The chain with a key log that grows tells what ``scan -s`` tells; no secret is in logs, metrics or topics."""
+"""The chain with a key log tells what ``scan -s`` tells; no secret is in logs, metrics or topics."""
 
 import json
 from collections import Counter

@@ -105,7 +105,8 @@ def _told(parts: list[bytes]) -> tuple[list[Any], str]:
     try:
         for part in parts:
             for block in reader.feed(part):
-                out.append(orjson.dumps([block.context(), block.readable(), block.begin, block.end]))
+                shown = orjson.dumps([block.context(), block.readable(), block.begin, block.end])
+                out += [shown]
             assert reader.cost < 1 << 19
     except Malformed as bad:
         return out, bad.field

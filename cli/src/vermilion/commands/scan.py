@@ -109,6 +109,8 @@ def scan(
         ExitStack() as reported,
         Sink(out, group, live=capture is not None) as sink,
     ):
+        if log is not None:
+            reported.callback(tell_decrypted, log, counts)
         for path in [*paths, None] if capture else paths:
             try:
                 if path is not None:
@@ -125,8 +127,6 @@ def scan(
                 failed += 1
                 sink.flush()
                 typer.echo(f"vermilion: error: {error}", err=True)
-    if log is not None:
-        tell_decrypted(log, counts)
     if failed:
         raise typer.Exit(1)
 
