@@ -203,7 +203,8 @@ def test_every_form_of_every_message() -> None:
     names = ("tls12_openssl.pcap", "ssh_openssh.pcap", "http_get_post.pcap")
     done = vermilion("scan", "-e", *(DATA / name for name in names))
     forms = {form for event in events(done.stdout) for form in event["fingerprints"]}
-    assert forms == {*all_forms()} - DECRYPTED
+    # Of today's programs none sends the first; the others need a key log.
+    assert forms == {*all_forms()} - {"sslv2"} - DECRYPTED
     contexts = {name: event[name] for event in events(done.stdout) for name in CONTEXTS if name in event}
     assert contexts["http"]["host"] == "api.example.org"
     assert contexts["ssh"]["protocol"].startswith("SSH-2.0-OpenSSH")

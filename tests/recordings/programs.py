@@ -146,6 +146,21 @@ PROGRAMS = [
             "curl --insecure --key client_key --pubkey client_key.pub --user root: sftp://shell.example.net/etc/hostname",
             "libssh2"),
 ]  # fmt: skip
+# Programs that begin in the clear and then ask for TLS; not in the bundled recording.
+ASK = "openssl s_client -connect www.example.com:{} -starttls {}"
+UPGRADING = [
+    Program("smtp-openssl", "openssl", ASK.format(25, "smtp"), "OpenSSL"),
+    Program("imap-openssl", "openssl", ASK.format(143, "imap"), "OpenSSL"),
+    Program("pop3-openssl", "openssl", ASK.format(110, "pop3"), "OpenSSL"),
+    Program("ftp-openssl", "openssl", ASK.format(21, "ftp"), "OpenSSL"),
+    Program("postgres-openssl", "openssl", ASK.format(5432, "postgres"), "OpenSSL"),
+    Program("smtp-curl", "curl", "curl --ssl-reqd smtp://www.example.com/ -X NOOP", "OpenSSL"),
+    Program("imap-curl", "curl", "curl --ssl-reqd imap://www.example.com/ -X NOOP", "OpenSSL"),
+    Program("pop3-curl", "curl", "curl --ssl-reqd pop3://www.example.com/ -X NOOP", "OpenSSL"),
+    Program(
+        "ftp-curl", "curl", "curl --ssl-reqd ftp://www.example.com/ -X NOOP", "OpenSSL", codes=(0, 9, 13, 19)
+    ),
+]
 TODAY = Era(PROGRAMS, VERSIONS, LIBRARIES)
 
 

@@ -15,6 +15,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from recordings import upgrading
 from recordings.world import TLS12_ONLY, WIRE, WORK, turn_offload_off
 
 Request = socket.socket | tuple[bytes, socket.socket]
@@ -184,6 +185,9 @@ def main() -> None:
         server = Server(("::", port), Handler)
         server.tls = tls if port in (443, 8443) else None
         threading.Thread(target=server.serve_forever, daemon=True).start()
+    for port in upgrading.PORTS:
+        asked = upgrading.Server(port, tls[False])
+        threading.Thread(target=asked.serve_forever, daemon=True).start()
     Path(WORK / "ready").touch()
     threading.Event().wait()
 

@@ -69,6 +69,8 @@ CLIENTS = {
         Client("curl-tls1.2", 8443, _CURL + " --tls-max 1.2 --resolve {name}:8443:{address}"
                " https://{name}:8443/large", _TLS12),
         Client("curl-http", 80, _CURL + " --resolve {name}:80:{address} http://{name}/large", _HTTP),
+        Client("curl-starttls", 25, _CURL + " --ssl-reqd --resolve {name}:25:{address} smtp://{name}/"
+               " --request NOOP", _TLS13),
         Client("openssl", 4433, _OPENSSL + " -connect {bracketed}:4433 -servername {name}", _TLS13, _GET),
         Client("openssl-tls1.2", 4434, _OPENSSL + " -connect {bracketed}:4434 -servername {name} -tls1_2",
                _TLS12, _GET),

@@ -1,4 +1,4 @@
-"""The servers of a town: HTTP and HTTPS in Python, ``openssl s_server``, sshd."""
+"""The servers of a town: HTTP, HTTPS and SMTP with STARTTLS in Python, ``openssl s_server``, sshd."""
 
 import os
 import shutil
@@ -8,13 +8,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from socketserver import BaseServer
 from typing import Any
 
+from recordings import upgrading
 from recordings.servers import Handler, Server, contexts
 from recordings.world import certificates
 from wire.netns import Namespace, wait_for
 
-HTTP, HTTPS, S_SERVER, SSH, H2 = 80, (443, 8443, 9443), (4433, 4434), 22, 9444
+HTTP, HTTPS, S_SERVER, SSH, SMTP, H2 = 80, (443, 8443, 9443), (4433, 4434), 22, 25, 9444
 LARGE = bytes(range(256)) * 256
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 
@@ -45,9 +47,8 @@ def serving(where: Namespace, folder: Path, names: list[str]) -> Iterator[None]:
         for port in (HTTP, *HTTPS):
             server = where.run(lambda port=port: Server(("::", port), _Pages))  # type: ignore[misc]
             server.tls = None if port == HTTP else tls
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+            _start(server, stack)
+        _start(where.run(lambda: upgrading.Server(SMTP, tls[False])), stack)
         if shutil.which("openssl"):
             for port in S_SERVER:
                 pem = str(folder / "server.pem")
@@ -65,6 +66,12 @@ def serving(where: Namespace, folder: Path, names: list[str]) -> Iterator[None]:
             stack.enter_context(running(where.command(_sshd(folder)), folder / "sshd.log"))
             _wait_for_listener(where, SSH)
         yield
+
+
+def _start(server: BaseServer, stack: ExitStack) -> None:
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
 
 
 @contextmanager

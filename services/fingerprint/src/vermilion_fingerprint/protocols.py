@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 from typing import Protocol as Interface
 
-from vermilion_fingerprint import certificate, http, ssh, tcp, tls, tls_forms, tls_server
+from vermilion_fingerprint import certificate, http, ssh, sslv2, starttls, tcp, tls, tls_forms, tls_server
 from vermilion_fingerprint.cursor import Cursor
 from vermilion_fingerprint.decrypt.messages import FORMS as DECRYPTED_FORMS
 
@@ -57,7 +57,7 @@ class Protocol(NamedTuple):
     parse: Callable[[Cursor, bool], Any]
     """The message at the start of the stream; raises NeedMore or Malformed."""
     forms: Mapping[str, Callable[[Any], str]]
-    """Its fingerprints: the name of each form, and what writes it."""
+    """Its fingerprints: the name of each form, and what writes it. Without any, it only leads to others."""
     side: str | None = None
     """Who sends it, where that cannot be told from the message: CLIENT or SERVER."""
 
@@ -68,6 +68,7 @@ _RESPONSE_FORMS = {"http_server": http.fingerprint_response, "http_server/npf": 
 _CLIENT_FORMS = {"ssh": ssh.fingerprint, "hassh": ssh.hassh}
 _SERVER_FORMS = {"ssh": ssh.fingerprint, "hassh_server": ssh.hassh_server}
 _CHAIN_FORMS = {"tls_certificate": certificate.fingerprint}
+_COMPATIBLE_FORMS = {"sslv2": sslv2.fingerprint}
 _SERVER_HELLO_FORMS = {"tls_server": tls_server.fingerprint, "ja3s": tls_server.ja3s}
 
 PROTOCOLS = (
@@ -76,6 +77,8 @@ PROTOCOLS = (
     Protocol("tls_certificate", certificate.matches, certificate.parse, _CHAIN_FORMS),
     Protocol("http", http.matches_request, http.parse_request, _HTTP_FORMS),
     Protocol("http_server", http.matches_response, http.parse_response, _RESPONSE_FORMS),
+    Protocol("sslv2", sslv2.matches, sslv2.parse, _COMPATIBLE_FORMS),
+    Protocol("starttls", starttls.matches, starttls.parse, {}),
     # The last: any text may come before a server's identification string.
     Protocol("ssh", ssh.matches, ssh.parse, _CLIENT_FORMS, CLIENT),
     Protocol("ssh", ssh.matches, ssh.parse, _SERVER_FORMS, SERVER),
@@ -106,9 +109,9 @@ class Recognised:
         self.decrypted = {name: chosen({name: form}) for name, form in DECRYPTED_FORMS.items()}
         self.starters = tuple(protocol._replace(forms=chosen(protocol.forms)) for protocol in PROTOCOLS)
         self._by_name: dict[str, tuple[Protocol, ...]] = {}
-        for protocol in self.starters:
+        for protocol, listed in zip(self.starters, PROTOCOLS, strict=True):
             # What nobody wants to hear of is recognised, lest it be taken for another, but not sought.
-            if protocol.forms:
+            if protocol.forms or not listed.forms:
                 self._by_name[protocol.name] = (*self._by_name.get(protocol.name, ()), protocol)
 
     def followers(self, names: Sequence[str]) -> tuple[Protocol, ...]:
