@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections import Counter
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ TSHARK = (
 pytestmark = [pytest.mark.reference, needs_reference]
 
 
+@cache
 def scanned(*flags: str) -> tuple[list[dict[str, Any]], str]:
     """What ``scan`` tells with the key log."""
     done = vermilion("scan", *flags, "-s", KEYS, CAPTURE)
