@@ -217,7 +217,9 @@ def test_secrets_are_files_and_never_in_what_is_rendered() -> None:
 
 
 def test_a_key_log_is_a_secret_of_fingerprint_alone() -> None:
-    sets = of_kind(rendered(MINIMAL, 'fingerprint.keyLog={"existingSecret": "keys", "key": "log"}'), "StatefulSet")
+    sets = of_kind(
+        rendered(MINIMAL, 'fingerprint.keyLog={"existingSecret": "keys", "key": "log"}'), "StatefulSet"
+    )
     fingerprint, classify = (
         sets[f"{NAME}-{name}"]["spec"]["template"]["spec"] for name in ("fingerprint", "classify")
     )

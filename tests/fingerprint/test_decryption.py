@@ -120,17 +120,35 @@ def test_one_wrong_bit_is_found_and_ends_the_direction(
         assert found.ended() == {"not_verified": 1}
 
 
-def corrupted(made: Talk, at: int) -> Talk:
-    """With a bit turned of the byte at ``at`` of what the client sent."""
+def corrupted(made: Talk, at: int, *, client: bool = True, to: int | None = None) -> Talk:
+    """With a bit turned of the byte at ``at`` of what an end sent, or another byte there."""
     out = Talk(keys=made.keys)
-    for client, data in made.sent:
+    for who, data in made.sent:
         part = bytearray(data)
-        if client:
+        if who == client:
             if 0 <= at < len(part):
-                part[at] ^= 1
+                part[at] = part[at] ^ 1 if to is None else to
             at -= len(part)
-        out.sent.append((client, bytes(part)))
+        out.sent.append((who, bytes(part)))
     return out
+
+
+def test_what_cannot_be_opened_has_a_reason() -> None:
+    made = talk(V12, ASKED)
+    # RFC 5246 7.4.1.3: behind record and message header version, random, session_id, suite, compression
+    suite = 9 + 2 + 32 + 1 + made.stream(False)[9 + 2 + 32]
+    rc4 = corrupted(corrupted(made, suite, client=False, to=0), suite + 1, client=False, to=5)
+    assert read(rc4).ended() == {"cipher_suite": 2}
+    assert read(corrupted(made, 10, client=False, to=0)).ended() == {"version": 2}
+    assert read(corrupted(made, suite + 2, client=False, to=1)).ended() == {"compression": 2}
+    # A record of a type that there is none of.
+    last = len(made.stream(True)) - 1
+    sizes = [5 + made.stream(True)[3] * 256 + made.stream(True)[4]]
+    assert sizes[0] < last
+    assert read(corrupted(made, sizes[0], to=99)).ended()["record_header"] == 1
+    # Nothing of the server's is here.
+    items = [item for item in made.segments() if item["src_port"] == 40000]
+    assert Read(items, made.key_log).ended() == {"no_server_hello": 1}
 
 
 def test_a_resumed_session_has_the_secrets_of_its_own_random() -> None:
