@@ -15,7 +15,10 @@ from classify.databases import line, row
 from classify.databases import write as write_database
 from cli.command import COMMAND, told, vermilion
 from fingerprint.hellos import RECORDING
+from fingerprint.test_decryption import ASKED, REQUEST
+from fingerprint.tls_talk import talk
 
+from vermilion.scanner import DECRYPTED
 from vermilion_fingerprint.protocols import all_forms
 
 DATA = Path(__file__).parent.parent / "data"
@@ -206,7 +209,8 @@ def test_every_form_of_every_message() -> None:
     )
     done = vermilion("scan", "-e", *(DATA / name for name in names))
     forms = {form for event in events(done.stdout) for form in event["fingerprints"]}
-    assert forms == {*all_forms()} - {"sslv2"}  # which no program of today sends
+    # Of today's programs none sends the first; the others need a key log.
+    assert forms == {*all_forms()} - {"sslv2"} - DECRYPTED
     contexts = {name: event[name] for event in events(done.stdout) for name in CONTEXTS if name in event}
     assert contexts["http"]["host"] == "api.example.org"
     assert contexts["ssh"]["protocol"].startswith("SSH-2.0-OpenSSH")
@@ -265,11 +269,39 @@ def test_look_up() -> None:
     assert "no such fingerprint" in absent.stderr
 
 
-def test_key_log_is_taken_and_told_to_be_of_no_use_yet() -> None:
-    done = vermilion("scan", "-s", "/dev/null", DATA / "ipv6_curl.pcap")
+def test_a_key_log_opens_connections(tmp_path: Path) -> None:
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n" + bytes(40_000)
+    made = talk(said=[*ASKED, (True, REQUEST), (False, long), *ASKED])
+    capture, keys = write(tmp_path, made.pcap()), write(tmp_path, made.keys + b"garbage\n", "keys")
+    done = vermilion("scan", "-s", keys, "-w", capture)
     assert done.returncode == 0
-    assert "nothing is decrypted yet" in done.stderr
-    assert done.stdout == vermilion("scan", DATA / "ipv6_curl.pcap").stdout
+    found = [event for event in events(done.stdout) if DECRYPTED & event["fingerprints"].keys()]
+    # Behind 40,000 bytes of a body, too: all of the flow is looked at.
+    assert len(found) == 10
+    first = found[0]
+    assert first["fingerprints"]["tls_decrypt_http"].startswith("(474554)(485454502f312e31)")
+    assert first["tls_decrypt_http"]["uri"] == "/page"
+    assert first["readable"]["tls_decrypt_http"][:2] == [{"method": "GET"}, {"version": "HTTP/1.1"}]
+    assert "1 TLS connections decrypted" in done.stderr
+    assert f"{keys}: 1 lines are no key log's" in done.stderr
+    assert not any(word.decode() in done.stderr + done.stdout for word in made.keys.split() if len(word) > 60)
+    # A depth that is asked for is what is looked at; what is not is told.
+    head = vermilion("scan", "-s", keys, "--depth", "16384", capture)
+    assert len(events(head.stdout)) < len(events(done.stdout))
+    assert "1 missing" in head.stderr
+    without = events(vermilion("scan", "-w", capture).stdout)
+    assert without == [e for e in events(done.stdout) if not DECRYPTED & e["fingerprints"].keys()]
+    chosen = events(vermilion("scan", "-s", keys, "--types", "tls_decrypt_http_server", capture).stdout)
+    assert [list(event["fingerprints"]) for event in chosen] == [["tls_decrypt_http_server"]] * 5
+    everything = events(vermilion("scan", "-s", keys, "-e", "-a", "-g", capture).stdout)
+    assert len(everything) == 1
+
+
+def test_a_key_log_that_cannot_be_read(tmp_path: Path) -> None:
+    told(vermilion("scan", "-s", tmp_path / "none", RECORDING), 1, f"{tmp_path}/none", "No such file")
+    told(vermilion("scan", "-s", tmp_path, RECORDING), 1, f"{tmp_path}: not a regular file")
+    told(vermilion("scan", "-s", "/dev/null", RECORDING), 1, "/dev/null: not a regular file")
+    told(vermilion("fingerprint", "--key-log", tmp_path), 1, f"{tmp_path}: not a regular file")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -216,6 +216,26 @@ def test_secrets_are_files_and_never_in_what_is_rendered() -> None:
     }
 
 
+def test_a_key_log_is_a_secret_of_fingerprint_alone() -> None:
+    sets = of_kind(
+        rendered(MINIMAL, 'fingerprint.keyLog={"existingSecret": "keys", "key": "log"}'), "StatefulSet"
+    )
+    fingerprint, classify = (
+        sets[f"{NAME}-{name}"]["spec"]["template"]["spec"] for name in ("fingerprint", "classify")
+    )
+    (volume,) = [each for each in fingerprint["volumes"] if each["name"] == "key-log"]
+    assert volume["secret"]["secretName"] == "keys"
+    assert volume["secret"]["items"] == [{"key": "log", "path": "sslkeylog"}]
+    (container,) = fingerprint["containers"]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "key-log"]
+    assert mount["readOnly"]
+    assert "subPath" not in mount  # which would never see the Secret change
+    variables = {each["name"]: each.get("value") for each in container["env"]}
+    assert variables["VERMILION_KEY_LOG"] == f"{mount['mountPath']}/sslkeylog"
+    assert "key-log" not in str(classify)
+    assert "KEY_LOG" not in str(rendered())
+
+
 def test_hooks_need_nothing_that_the_release_brings() -> None:
     for values in EXAMPLES:
         objects = rendered(values)

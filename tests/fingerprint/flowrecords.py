@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from vermilion_capture.source import time_mark
-from vermilion_fingerprint.flows import Limits
+from vermilion_fingerprint.limits import Limits
 from vermilion_fingerprint.protocols import SYN_ACK_FORMS, SYN_FORMS, Recognised, all_forms
 from vermilion_fingerprint.stage import FingerprintTask
 from vermilion_pipeline.records import Payload

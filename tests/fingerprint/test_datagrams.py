@@ -27,7 +27,7 @@ from fingerprint.test_quic import LARGE, MESSAGE
 
 from vermilion import scan
 from vermilion_capture.source import FileSource
-from vermilion_fingerprint.flows import Limits
+from vermilion_fingerprint.limits import Limits
 from vermilion_fingerprint.protocols import Recognised
 from vermilion_fingerprint.stage import FingerprintTask
 from vermilion_pipeline.stage import Incoming

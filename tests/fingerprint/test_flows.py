@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vermilion.events import address
-from vermilion_fingerprint.flows import Limits
+from vermilion_fingerprint.limits import Limits
 from vermilion_fingerprint.streams import in_order
 from vermilion_pipeline.stage import Incoming
 

@@ -5,7 +5,7 @@ from typing import Any
 from fingerprint.flowrecords import CLIENT, SECOND, SERVER, START, events, fresh, mark, numbered, record
 from fingerprint.hellos import recorded
 
-from vermilion_fingerprint.flows import Limits
+from vermilion_fingerprint.limits import Limits
 from vermilion_pipeline.stage import Incoming
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16

@@ -12,7 +12,8 @@ from fingerprint.quicpackets import HANDSHAKE, ack, crypto, initial, other, vari
 
 from vermilion_fingerprint import dtls, quic
 from vermilion_fingerprint.conversation import Conversation, Received
-from vermilion_fingerprint.flows import FlowTable, Limits
+from vermilion_fingerprint.flows import FlowTable
+from vermilion_fingerprint.limits import Limits
 from vermilion_fingerprint.protocols import DATAGRAM_PROTOCOLS, Recognised
 
 LIMIT = 1 << 14

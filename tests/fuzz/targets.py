@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from fingerprint.flowrecords import CLIENT, SERVER, START, record
-from fuzz import datagrams, inference, seeds
+from fuzz import datagrams, decryption, inference, seeds
 
 from vermilion_capture.capturefile import CaptureError, CaptureFile
 from vermilion_capture.fragments import Fragments
@@ -23,7 +23,8 @@ from vermilion_capture.packet import LINK_TYPES, segment
 from vermilion_capture.sieve import Sieve
 from vermilion_fingerprint import tcp
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
-from vermilion_fingerprint.flows import FlowTable, Limits
+from vermilion_fingerprint.flows import FlowTable
+from vermilion_fingerprint.limits import Limits
 from vermilion_fingerprint.payloads import InvalidRecord
 from vermilion_fingerprint.protocols import PROTOCOLS, Protocol, Recognised
 from vermilion_pipeline.codec import Codec, DecodeError
@@ -243,6 +244,9 @@ TARGETS: dict[str, Target] = {
     "quic": Target(lambda data: datagrams.quic_datagrams(data[:MOST], check), datagrams.packets),
     "dtls": Target(lambda data: datagrams.dtls_datagrams(data[:MOST], check), datagrams.records),
     "datagrams": Target(lambda data: datagrams.flows(data[:MOST], check), datagrams.conversations),
+    "key_log": Target(decryption.key_log, decryption.key_logs),
+    "tls_records": Target(decryption.records, decryption.conversations),
+    "http2": Target(decryption.frames, decryption.frame_streams),
     "answer": Target(answer, inference.answers),
     "database": Target(database, inference.databases),
 }

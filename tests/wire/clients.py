@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wire.netns import Namespace
-from wire.servers import SSHD, end_group
+from wire.servers import H2, SSHD, end_group
 
 SECONDS = 120
 NAME = "www.example.com"
@@ -54,6 +54,8 @@ class Client:
             return "sshd is not installed (openssh-server)"
         if self.told == _QUIC and shutil.which("caddy") is None:
             return "no server of HTTP/3 is installed (caddy)"
+        if self.port == H2 and shutil.which("nghttpd") is None:
+            return "nghttpd is not installed (nghttp2-server)"
         return None if shutil.which(program) else f"{program} is not installed"
 
     def command(self, address: str, folder: Path, copy: int) -> list[str]:
@@ -79,6 +81,9 @@ CLIENTS = {
         Client("openssl", 4433, _OPENSSL + " -connect {bracketed}:4433 -servername {name}", _TLS13, _GET),
         Client("openssl-tls1.2", 4434, _OPENSSL + " -connect {bracketed}:4434 -servername {name} -tls1_2",
                _TLS12, _GET),
+        # nghttpd would ask for another hello, with a key share of this group.
+        Client("curl-h2", H2, _CURL + f" --http2 --curves P-256 --resolve {{name}}:{H2}:{{address}} https://{{name}}:{H2}/large",
+               _TLS13),
         Client("ssh", 22, "ssh -F /dev/null -i {folder}/client_key -o UserKnownHostsFile=/dev/null"
                " -o StrictHostKeyChecking=no -o BatchMode=yes root@{address} true", _SSH),
         Client("chromium", 9443, "chromium --headless --no-sandbox --disable-gpu --no-proxy-server"
@@ -103,9 +108,16 @@ DATAGRAM_CLIENTS = {
 }  # fmt: skip
 
 
-def run_all(where: Namespace, address: str, folder: Path, copies: Mapping[str, int]) -> None:
-    """Run so many of each client at once; fails when one does not end well."""
+def run_all(
+    where: Namespace, address: str, folder: Path, copies: Mapping[str, int], key_log: Path | None = None
+) -> None:
+    """Run so many of each client at once; fails when one does not end well.
+
+    ``key_log``: where those that do so write the secrets of their connections.
+    """
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"}
+    if key_log is not None:
+        environment["SSLKEYLOGFILE"] = str(key_log)
     started: list[tuple[str, Path, subprocess.Popen[bytes]]] = []
     try:
         for name, often in copies.items():

@@ -16,7 +16,7 @@ from recordings.servers import DTLS, HTTP3, Handler, Server, contexts, dtls, htt
 from recordings.world import certificates
 from wire.netns import Namespace, wait_for
 
-HTTP, HTTPS, S_SERVER, SSH, SMTP = 80, (443, 8443, 9443), (4433, 4434), 22, 25
+HTTP, HTTPS, S_SERVER, SSH, SMTP, H2 = 80, (443, 8443, 9443), (4433, 4434), 22, 25, 9444
 LARGE = bytes(range(256)) * 256
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 
@@ -56,6 +56,12 @@ def serving(where: Namespace, folder: Path, names: list[str]) -> Iterator[None]:
                 log = folder / f"s_server-{port}.log"
                 stack.enter_context(running(where.command([*command, "-www", "-quiet"]), log))
                 _wait_for_listener(where, port)
+        if shutil.which("nghttpd"):
+            (folder / "large").write_bytes(LARGE)
+            pem = str(folder / "server.pem")
+            command = ["nghttpd", "-d", str(folder), str(H2), pem, pem]
+            stack.enter_context(running(where.command(command), folder / "nghttpd.log"))
+            _wait_for_listener(where, H2)
         if SSHD and shutil.which("ssh-keygen"):
             stack.enter_context(running(where.command(_sshd(folder)), folder / "sshd.log"))
             _wait_for_listener(where, SSH)

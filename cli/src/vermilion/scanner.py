@@ -1,5 +1,6 @@
 """The whole chain in one process, without a broker: a capture in, classified events out."""
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from socket import gethostname
@@ -15,9 +16,15 @@ from vermilion_pipeline.stage import Incoming
 
 if TYPE_CHECKING:
     from vermilion_classify.knowledge import Knowledge
+    from vermilion_fingerprint.decrypt.following import KeyLogFile
 
 TYPES = frozenset({"tcp", "tls", "tls_server", "http", "http_server"})
 """The forms that are told of unless others are asked for: what pmercury tells without ``-e``."""
+
+DECRYPTED = frozenset(
+    {"tls_decrypt_http", "tls_decrypt_http_server", "tls_decrypt_h2", "tls_decrypt_h2_server"}
+)
+"""The forms of what is found in TLS connections, told of too where there is a key log."""
 
 _BATCH = 1_000
 _ASKED_BY = "tls"
@@ -28,20 +35,32 @@ def scan(
     knowledge: "Knowledge | None" = None,
     *,
     alternatives: int = 0,
-    depth: int = DEPTH,
+    depth: int | None = None,
     types: Container[str] | None = TYPES,
     readable: bool = False,
+    key_log: str | Path | None = None,
 ) -> Iterator[Classification]:
     """The events of one capture file, each when its message is complete.
 
     With ``knowledge``, each has its answer, with up to ``alternatives`` probable processes.
-    ``depth``: bytes per direction of a flow that are looked at, 0 for all. ``types``: the forms of
-    fingerprints wanted, None for all. ``readable``: each has its message in words, too. Raises
-    vermilion_capture's CaptureError where the file breaks, after the events before; on
-    KeyboardInterrupt too, what is known comes out.
+    ``depth``: bytes per direction of a flow that are looked at, 0 for all; by default 16,384, and all with
+    a ``key_log``, by whose secrets TLS connections are decrypted. ``types``: the forms of fingerprints
+    wanted, None for all. ``readable``: each has its message in words, too. Raises vermilion_capture's
+    CaptureError where the file breaks, after the events before, and KeyLogError for a key log that cannot
+    be read; on KeyboardInterrupt too, what is known comes out.
     """
+    log = None
+    if key_log is not None:
+        # Only here: nothing of the decryption is loaded without need.
+        from vermilion_fingerprint.decrypt.following import KeyLogFile
+
+        log = KeyLogFile(Path(key_log))
+        log.check()
+        types = TYPES | DECRYPTED if types is TYPES else types
+    if depth is None:
+        depth = DEPTH if log is None else 0
     source = FileSource(Path(path), gethostname(), policy_for(types, depth))
-    stage = stage_for(types, readable, knowledge)
+    stage = stage_for(types, readable, knowledge, log)
     return events(source, stage, knowledge, alternatives, types=types)
 
 
@@ -52,11 +71,14 @@ def policy_for(types: Container[str] | None, depth: int) -> Policy:
 
 
 def stage_for(
-    types: Container[str] | None, readable: bool, knowledge: "Knowledge | None"
+    types: Container[str] | None,
+    readable: bool,
+    knowledge: "Knowledge | None",
+    key_log: "KeyLogFile | None" = None,
 ) -> FingerprintStage:
     """The stage that writes the forms wanted, and the one that knowledge is asked by."""
     asked = (*(form for form in all_forms() if form in types), _ASKED_BY) if types and knowledge else types
-    return FingerprintStage(wanted=asked, readable=readable)
+    return FingerprintStage(wanted=asked, readable=readable, key_log=key_log)
 
 
 def events(
@@ -66,10 +88,12 @@ def events(
     alternatives: int,
     progress: Callable[[int, int], None] = lambda done, size: None,
     types: Container[str] | None = None,
+    counts: Counter[tuple[str, ...]] | None = None,
 ) -> Iterator[Classification]:
     """The events of one source. ``progress`` hears of the file's bytes read, and of all there are.
 
-    ``types``: the forms to tell of those that the stage writes, None for all.
+    ``types``: the forms to tell of those that the stage writes, None for all. ``counts`` adds up what the
+    stage counts.
     """
     task = stage.task()
     items = iter(source)
@@ -88,7 +112,10 @@ def events(
         number += 1
         # A mark ends a batch: nothing known waits for what may take long to come.
         if key is None or len(batch) == _BATCH:
-            for _, event in task.handle(batch).outputs:
+            handled = task.handle(batch)
+            if counts is not None:
+                counts.update(handled.counts)
+            for _, event in handled.outputs:
                 answer = _answer(event, knowledge, alternatives)
                 if types is not None and _ASKED_BY not in types:
                     answer["fingerprints"].pop(_ASKED_BY, None)

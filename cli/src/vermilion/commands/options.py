@@ -57,6 +57,15 @@ Database = Annotated[
         help="Fingerprint database (JSON lines, plain or gzip) or knowledge file to use instead.",
     ),
 ]
+KeyLog = Annotated[
+    Path | None,
+    typer.Option(
+        "--sslkeylogfile",
+        "-s",
+        metavar="KEYLOG",
+        help="Key log (SSLKEYLOGFILE); the HTTP in the TLS connections whose secrets it has is told, too.",
+    ),
+]
 Depth = Annotated[
     int, typer.Option("--depth", min=0, help="Bytes per direction of a flow that are looked at; 0: all.")
 ]

@@ -1,6 +1,7 @@
 """``vermilion scan``: captures in, JSON lines out, one process, no broker."""
 
 import sys
+from collections import Counter
 from contextlib import ExitStack, closing
 from math import inf
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, NoReturn, Self
 
 import typer
 
-from vermilion.commands.options import Database, Depth, Files, Read, capture_files
+from vermilion.commands.options import Database, Files, KeyLog, Read, capture_files
 from vermilion.commands.progress import bytes_read
 from vermilion.errors import CommandFailed
 from vermilion.events import line_of, scan_json
@@ -62,18 +63,24 @@ def scan(
         str | None,
         typer.Option(metavar="T,…", help="The forms of fingerprints to tell, whatever -e says."),
     ] = None,
-    keylog: Annotated[
-        Path | None,
-        typer.Option("--sslkeylogfile", "-s", metavar="KEYLOG", help="Nothing is decrypted yet."),
+    keylog: KeyLog = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Bytes per direction of a flow that are looked at; 0: all.",
+            show_default="16384; with -s 0",
+        ),
     ] = None,
-    depth: Depth = 16_384,
 ) -> None:
     """Fingerprint captures: one JSON object a fingerprinted message, on stdout.
 
-    Without -e and --types: tcp, tls, tls_server, http, http_server.
+    Without -e and --types: tcp, tls, tls_server, http, http_server; with -s what it decrypts, too.
     """
-    from vermilion.scanner import TYPES, events, policy_for, stage_for
+    from vermilion.commands.decrypting import open_key_log, tell_decrypted
+    from vermilion.scanner import DECRYPTED, TYPES, events, policy_for, stage_for
     from vermilion_capture.frame import CaptureError
+    from vermilion_capture.heads import DEPTH
     from vermilion_capture.live import LiveCapture, LiveSource
     from vermilion_capture.source import FileSource, Source
 
@@ -83,22 +90,27 @@ def scan(
             return
     paths = capture_files([*(read or []), *(files or [])], optional=capture is not None)
     wanted = chosen(types) if types is not None else None if experimental else TYPES
+    log = None
     if keylog is not None:
-        typer.echo(f"vermilion: warning: -s {keylog}: nothing is decrypted yet; the rest is told", err=True)
+        log = open_key_log(keylog, may_come=capture is not None)
+        wanted = TYPES | DECRYPTED if wanted is TYPES else wanted
     knowledge = None
     if analysis:
         from vermilion_classify.store import load
 
         knowledge = load(fp_db)
-    stage = stage_for(wanted, readable, knowledge)
-    policy = policy_for(wanted, depth)
+    stage = stage_for(wanted, readable, knowledge, log)
+    policy = policy_for(wanted, depth if depth is not None else DEPTH if log is None else 0)
     sensor = gethostname()
     failed = 0
+    counts: Counter[tuple[str, ...]] = Counter()
     with (
         bytes_read() as progress,
         ExitStack() as reported,
         Sink(out, group, live=capture is not None) as sink,
     ):
+        if log is not None:
+            reported.callback(tell_decrypted, log, counts)
         for path in [*paths, None] if capture else paths:
             try:
                 if path is not None:
@@ -108,7 +120,7 @@ def scan(
                     reported.callback(_tell_drops, live)
                     source = LiveSource(live, sensor, policy)
                 with interrupts(source.stop):
-                    for event in events(source, stage, knowledge, num_procs, progress, wanted):
+                    for event in events(source, stage, knowledge, num_procs, progress, wanted, counts):
                         sink.write(event)
                 sink.finish()
             except CaptureError as error:

@@ -1,6 +1,7 @@
 """``vermilion fingerprint`` and ``classify``: the services that consume."""
 
 import signal
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,15 @@ from vermilion.commands.options import (
 
 
 def fingerprint(
+    key_log: Annotated[
+        Path | None,
+        typer.Option(
+            "--key-log",
+            metavar="FILE",
+            help="Key log (SSLKEYLOGFILE), followed as it grows; the HTTP in the TLS connections whose "
+            "secrets it has is told, too.",
+        ),
+    ] = None,
     bootstrap_servers: Servers = None,
     topic_prefix: Prefix = None,
     kafka: Kafka = None,
@@ -24,13 +34,19 @@ def fingerprint(
     instance: Instance = None,
 ) -> None:
     """Reassemble flow heads from the payloads topic and emit fingerprint events. Runs until SIGTERM."""
+    from vermilion.commands.decrypting import follow_key_log
     from vermilion_fingerprint.stage import FingerprintStage
     from vermilion_pipeline.service import serve
 
     config = settings(
-        bootstrap_servers, kafka, topic_prefix=topic_prefix, http_port=http_port, instance=instance
-    )
-    serve(config, FingerprintStage)
+        bootstrap_servers, kafka, topic_prefix=topic_prefix, http_port=http_port, instance=instance,
+        key_log=key_log,
+    )  # fmt: skip
+
+    def stage() -> FingerprintStage:
+        return FingerprintStage(key_log=follow_key_log(config.key_log) if config.key_log else None)
+
+    serve(config, stage)
 
 
 def classify(

@@ -21,6 +21,10 @@ _COUNTED = {
     "windows_full": ("Messages that were longer than the 64 KiB that are kept", []),
     "flows_timed_out": ("Flows closed for their age, by what bound", ["bound"]),
     "flows_evicted": ("Unfinished flows dropped for lack of memory, by what bound", ["bound"]),
+    "tls_connections_decrypted": ("TLS connections of which records were decrypted", ["version"]),
+    "tls_records_decrypted": ("TLS records decrypted, each verified by its tag or MAC", []),
+    "tls_early_data_skipped": ("TLS records passed over as early data (0-RTT)", []),
+    "tls_decryption_ended": ("Directions of TLS connections not decrypted to their end, by why", ["reason"]),
     "runs_abandoned": ("Runs that fell silent without an end mark; their flows were finished", []),
 }
 
@@ -29,6 +33,10 @@ _OBSERVED: dict[str, tuple[type[GaugeMetricFamily | CounterMetricFamily], str, l
     "db_info": (GaugeMetricFamily, "Constant 1, for the knowledge in use", ["name", "version"]),
     "db_age_seconds": (GaugeMetricFamily, "Time since the last day that the knowledge knows of", []),
     "db_reload_failures": (CounterMetricFamily, "New knowledge files that were refused", []),
+    "key_log_readable": (GaugeMetricFamily, "1 while the key log can be read, else 0", []),
+    "key_log_connections": (GaugeMetricFamily, "Connections whose secrets are remembered", []),
+    "key_log_forgotten": (CounterMetricFamily, "Connections whose secrets there was no room for", []),
+    "key_log_lines": (CounterMetricFamily, "Lines of the key log: secret, ignored, garbage", ["kind"]),
 }
 
 

@@ -134,6 +134,36 @@ class DtlsContext(TypedDict):
     encrypted_client_hello: bool
 
 
+class HeaderField(TypedDict):
+    """One header field."""
+
+    name: str
+    value: str
+
+
+class DecryptedRequestContext(TypedDict):
+    """Context of an HTTP request inside TLS."""
+
+    method: str | None
+    host: str | None
+    uri: str | None
+    user_agent: str | None
+    x_forwarded_for: str | None
+    via: str | None
+    stream: int | None
+    headers: list[HeaderField]
+
+
+class DecryptedResponseContext(TypedDict):
+    """Context of an HTTP response inside TLS."""
+
+    status: str | None
+    via: str | None
+    stream: int | None
+    promised: int | None
+    headers: list[HeaderField]
+
+
 class Fingerprint(TypedDict):
     """fingerprint.avsc: one fingerprinted message."""
 
@@ -160,6 +190,10 @@ class Fingerprint(TypedDict):
     ssh: SshContext | None
     quic: QuicContext | None
     dtls: DtlsContext | None
+    tls_decrypt_http: DecryptedRequestContext | None
+    tls_decrypt_http_server: DecryptedResponseContext | None
+    tls_decrypt_h2: DecryptedRequestContext | None
+    tls_decrypt_h2_server: DecryptedResponseContext | None
     reassembled: bool
     truncated: bool
     syn: str | None

@@ -1,3 +1,4 @@
+from vermilion_fingerprint.decryption cimport Connection
 from vermilion_fingerprint.streams cimport Stream
 
 
@@ -11,7 +12,7 @@ cdef class Direction:
     cdef object told            # the message that is still to be stepped over
     cdef Py_ssize_t needed      # so many bytes must be here before it is worth trying again
     cdef Py_ssize_t credit      # bytes that may still be looked at
-    cdef int tries, messages, syns
+    cdef int tries, messages, syns, decrypted
     cdef bint opened            # its SYN without ACK was seen: this is the client's direction
     cdef str syn                # that SYN's fingerprint
     cdef bint accepted          # its SYN with ACK was seen: this is the server's
@@ -27,6 +28,7 @@ cdef class Flow:
     cdef tuple path  # its identity beside its end points (payloads.path_of)
     cdef bint replayed, reset
     cdef Direction low, high
+    cdef Connection decrypted   # its TLS connection, where that is decrypted
 
     cdef Py_ssize_t held(self)
     cdef str side(self, Direction direction)

@@ -11,13 +11,14 @@ from hashlib import blake2b
 
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
 from vermilion_fingerprint.datagrams cimport DatagramDirection, DatagramFlow, may_begin
+from vermilion_fingerprint.decryption cimport Decrypting
 from vermilion_fingerprint.flow cimport Direction, Flow
 from vermilion_fingerprint.payloads cimport address, path_of, told
 from vermilion_fingerprint.payloads import check
 from vermilion_fingerprint.streams cimport Stream
 from vermilion_fingerprint.tcp import Syn
 from vermilion_fingerprint.tcp import fingerprint as syn_fingerprint
-from vermilion_pipeline.flowid import FLOW_IDLE, FLOW_LIFE, community_id
+from vermilion_pipeline.flowid import community_id
 
 cdef enum:
     FIN = 1
@@ -36,24 +37,6 @@ cdef enum:
     FLOW_BYTES = 1500
 
 
-class Limits:
-    """Bounds of a partition's memory. Times are packet time in microseconds.
-
-    ``span``: so many offsets after its last record a run counts as over. It bounds what a rebuild
-    reads when a source died without its end mark, so that no clock of the run goes on.
-    """
-
-    def __init__(
-        self, head=1 << 16, idle=FLOW_IDLE, life=FLOW_LIFE, flows=100_000, held=1 << 28, span=1_000_000
-    ):
-        self.span = span
-        self.head = head
-        self.idle = idle
-        self.life = life
-        self.flows = flows
-        self.held = held
-
-
 cdef class Run:
     """The keys of the flows of one (sensor, run), oldest first."""
 
@@ -68,24 +51,27 @@ cdef class FlowTable:
     """What one partition remembers. Methods append finished events to ``events``.
 
     ``recognised``: the protocols (protocols.Recognised). ``readable``: each event has its message in
-    words, too. ``counts``: (metric, label, ...) -> how often, since the last ``take_counts``.
+    words, too. ``decrypting``: the TLS connections whose secrets are known, which are told of, too.
+    ``counts``: (metric, label, ...) -> how often, since the last ``take_counts``.
     """
 
     cdef readonly list events
     cdef dict _counts, _runs
     cdef object _flows, _recognised  # flows in the order of their first offsets
     cdef bint _readable
+    cdef Decrypting _decrypting
     cdef readonly Py_ssize_t held
     cdef Py_ssize_t _head, _max_flows, _max_held
     cdef long long _idle, _life, _span, _next_check
 
-    def __init__(self, limits, recognised, readable=False):
+    def __init__(self, limits, recognised, readable=False, Decrypting decrypting=None):
         self.events = []
         self._counts = {}
         self._runs = {}
         self._flows = OrderedDict()
         self._recognised = recognised
         self._readable = readable
+        self._decrypting = decrypting
         self._head = limits.head
         self._idle = limits.idle
         self._life = limits.life
@@ -105,6 +91,8 @@ cdef class FlowTable:
     def take_counts(self):
         """The counts, which begin again at nothing."""
         counts, self._counts = self._counts, {}
+        if self._decrypting is not None:
+            counts.update(self._decrypting.take_counts())
         return counts
 
     def low_water(self):
@@ -144,7 +132,9 @@ cdef class FlowTable:
             self._take_datagram(flow, flow.low if up else flow.high, record, time)
         else:
             self._take(flow, flow.low if up else flow.high, record, time)
-        if flow.low.done and flow.high.done:
+            if flow.decrypted is not None:
+                self._tell(flow, flow.decrypted.segment(up, record, time))
+        if flow.low.done and flow.high.done and (flow.decrypted is None or flow.decrypted.done()):
             self._forget(key, flow)
         elif len(self._flows) > self._max_flows:
             self._evict("flows")
@@ -262,6 +252,8 @@ cdef class FlowTable:
                 return 0
             if direction.protocol.forms:
                 self._emit(flow, direction, message)
+            if self._decrypting is not None:
+                self._decrypt(flow, direction, message)
             direction.candidates = self._recognised.followers(message.followed_by)
             direction.protocol = None
             direction.told = message
@@ -358,6 +350,35 @@ cdef class FlowTable:
         self.events.append(event)
         return 0
 
+    cdef int _decrypt(self, Flow flow, Direction direction, message) except -1:
+        """Decrypt from a hello on."""
+        cdef str name = direction.protocol.name
+        if name in ("tls", "tls_server") and not message.truncated:
+            if flow.decrypted is None:
+                flow.decrypted = self._decrypting.connection()
+            flow.decrypted.begin(direction is flow.low, name == "tls", direction.stream, message.begin)
+        return 0
+
+    cdef int _tell(self, Flow flow, list decrypted) except -1:
+        """Emit what was found in a TLS connection."""
+        cdef Direction direction
+        cdef dict event
+        for low, told in decrypted:
+            direction = flow.low if low else flow.high
+            forms = self._recognised.decrypted.get(told.type)
+            if forms:
+                event = self._event(
+                    flow, direction, told.type, direction.decrypted, told.seq, told.time, told.message, forms
+                )
+                event[told.type] = told.message.context()
+                event["reassembled"] = told.reassembled
+                if told.message.truncated:
+                    event["truncated"] = True
+                    self._count(("messages_truncated", told.type))
+                self.events.append(event)
+            direction.decrypted += 1
+        return 0
+
     cdef dict _event(
         self, Flow flow, Direction direction, str name, int ordinal, long long seq, long long time,
         message, dict forms,
@@ -427,6 +448,10 @@ cdef class FlowTable:
             flow = self._flows[key]
             if self._too_old(flow, time):
                 self._finish(key, flow)
+            elif flow.decrypted is not None and flow.decrypted.waits():
+                self._tell(flow, flow.decrypted.look(time))
+                if flow.low.done and flow.high.done and flow.decrypted.done():
+                    self._forget(key, flow)
 
     def end(self, sensor, run):
         """Nothing more of this run will come: finish all its flows."""
@@ -449,12 +474,16 @@ cdef class FlowTable:
             if direction.done or direction.stream.length == 0:
                 continue
             self._advance(flow, direction, True)
+        if flow.decrypted is not None:
+            self._tell(flow, flow.decrypted.finish(flow.last))
         self._forget(key, flow)
         return 0
 
     cdef int _forget(self, tuple key, Flow flow) except -1:
         cdef Run run = self._runs[flow.path[:2]]
         self.held -= flow.held() + FLOW_BYTES
+        if flow.decrypted is not None:
+            self._decrypting.drop(flow.decrypted)
         del self._flows[key]
         del run.keys[key]
         if not run.keys:

@@ -22,6 +22,7 @@ from vermilion_fingerprint import (
 )
 from vermilion_fingerprint.conversation import Conversation
 from vermilion_fingerprint.cursor import Cursor
+from vermilion_fingerprint.decrypt.messages import FORMS as DECRYPTED_FORMS
 
 CLIENT, SERVER = "client", "server"
 
@@ -123,7 +124,7 @@ Forms = Mapping[str, Callable[[Any], str]]
 
 def all_forms() -> list[str]:
     """The names of all forms, in the order of the table."""
-    tables = (SYN_FORMS, SYN_ACK_FORMS, *(protocol.forms for protocol in PROTOCOLS))
+    tables = (SYN_FORMS, SYN_ACK_FORMS, *(protocol.forms for protocol in PROTOCOLS), DECRYPTED_FORMS)
     return list(dict.fromkeys([*(name for table in tables for name in table), *datagram_forms()]))
 
 
@@ -142,6 +143,8 @@ class Recognised:
 
         self.syn = chosen(SYN_FORMS)
         self.syn_ack = chosen(SYN_ACK_FORMS)
+        # What is found in TLS connections, where a key log opens them: a form a type.
+        self.decrypted = {name: chosen({name: form}) for name, form in DECRYPTED_FORMS.items()}
         self.starters = tuple(protocol._replace(forms=chosen(protocol.forms)) for protocol in PROTOCOLS)
         self.datagram_forms = {
             name: chosen(forms) for protocol in DATAGRAM_PROTOCOLS for name, forms in protocol.forms.items()

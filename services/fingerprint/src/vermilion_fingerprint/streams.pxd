@@ -23,6 +23,7 @@ cdef class Stream:
     cdef list _pending                # what waits for a gap to close, by offset; none lies within another
     cdef Py_ssize_t _waiting, _parts  # what that costs, and of how many segments it is
 
+    cdef Stream behind(self, Py_ssize_t count, Py_ssize_t limit)
     cdef int syn(self, long long seq) except -1
     cdef bint add(self, long long seq, bytes payload, long long time, Py_ssize_t missing) except -1
     cdef int fin(self, long long seq) except -1

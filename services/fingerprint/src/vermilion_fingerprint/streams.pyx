@@ -73,6 +73,22 @@ cdef class Stream:
         self._pending = []
         self._holes = []
 
+    cdef Stream behind(self, Py_ssize_t count, Py_ssize_t limit):
+        """Another of the same bytes, with a window of its own, that begins behind the first ``count``."""
+        cdef Stream other = Stream(limit)
+        cdef Piece piece, copied
+        other.base, other.anchored, other.length, other.held = self.base, self.anchored, self.length, self.held
+        other._has_end, other._end, other._origin = self._has_end, self._end, self._origin
+        other._chunks, other._starts, other._times = [self.head()], self._starts[:], self._times[:]
+        other._holes = self._holes[:]
+        other._waiting, other._parts = self._waiting, self._parts
+        for piece in self._pending:
+            copied = Piece(piece.offset, b"", 0)
+            copied.start, copied.end, copied.parts = piece.start, piece.end, piece.parts[:]
+            other._pending.append(copied)
+        other.step_over(count)
+        return other
+
     cdef int syn(self, long long seq) except -1:
         """The initial sequence number. Data seen before (reordered) keeps its place."""
         if not self.anchored:
