@@ -208,8 +208,8 @@ def test_any_cut_of_what_was_recorded_is_told_as_far_as_it_goes() -> None:
             for _ in range(20):
                 payload = whole[number]["payload"]
                 at = draw.randrange(len(payload) + 1)
-                cut = {"payload": payload[:at], "missing": draw.choice((0, len(payload) - at))}
-                spoilt = {"payload": payload[:at] + b"\xff" + payload[at + 1 :]}
-                for changed in (cut, spoilt):
-                    found = events([*whole[:number], {**whole[number], **changed}, *whole[number + 1 :]])
+                cut, missing = payload[:at], draw.choice((0, len(payload) - at))
+                for data, lacks in ((cut, missing), (cut + b"\xff" + payload[at + 1 :], 0)):
+                    changed: Any = {**whole[number], "payload": data, "missing": lacks}
+                    found = events([*whole[:number], changed, *whole[number + 1 :]])
                     assert {event["type"] for event in found} <= known
