@@ -309,6 +309,23 @@ def test_folders_and_patterns(tmp_path: Path) -> None:
         named("bare")
 
 
+def test_a_file_of_several_names_is_one_capture(tmp_path: Path) -> None:
+    # A ConfigMap in a pod: links, through a link, to a hidden folder, which is another one after a change.
+    (tmp_path / "..2026_11_26").mkdir()
+    (tmp_path / "..2026_11_26/a.pcap").write_bytes(SSH.read_bytes())
+    (tmp_path / "..data").symlink_to("..2026_11_26")
+    (tmp_path / "a.pcap").symlink_to("..data/a.pcap")
+    (tmp_path / "b.pcap").hardlink_to(tmp_path / "..2026_11_26/a.pcap")
+    (tmp_path / ".own.pcap").write_bytes(SSH.read_bytes())
+    (tmp_path / "gone.pcap").symlink_to("nowhere")
+    lines: list[str] = []
+    found = find([str(tmp_path)], lines.append)
+    assert [path.name for path in found] == [".own.pcap", "a.pcap"]
+    assert [line.split(": ")[1].rsplit("/", 1)[1] for line in lines] == ["gone.pcap"]
+    both = [str(tmp_path / name) for name in ("a.pcap", "b.pcap")]
+    assert [str(path) for path in find(both, lines.append)] == both  # named, so meant
+
+
 def test_wrong_usage() -> None:
     def refused(*arguments: str | Path) -> str:
         done = CliRunner().invoke(app, ["replay", *map(str, arguments)], env={"COLUMNS": "300"})

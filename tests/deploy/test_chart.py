@@ -293,3 +293,14 @@ def test_everything_is_denied_but_what_each_component_needs(values: Path) -> Non
     assert allowed("knowledge", "egress") == allowed("knowledge", "ingress") == set()
     assert allowed("kafka", "ingress") == ({9092} if demo else set())
     assert 9464 in allowed("test", "egress")
+
+
+@pytest.mark.parametrize("publish", [True, False])
+def test_a_claim_is_read_only_as_a_whole_only_where_no_job_writes_it(publish: bool) -> None:
+    # A volume gets its group when it is first mounted on a node, and never through a read-only claim.
+    objects = rendered(STRIMZI, f"knowledge.publish={json.dumps(publish)}")
+    spec = dict(pods(objects))["vermilion-classify"]
+    (volume,) = [each for each in spec["volumes"] if each["name"] == "knowledge"]
+    assert volume["persistentVolumeClaim"]["readOnly"] is not publish
+    (mount,) = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "knowledge"]
+    assert mount["readOnly"] is True

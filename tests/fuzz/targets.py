@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from fingerprint.flowrecords import CLIENT, SERVER, START, record
-from fuzz import inference, seeds
+from fuzz import datagrams, inference, seeds
 
 from vermilion_capture.capturefile import CaptureError, CaptureFile
 from vermilion_capture.fragments import Fragments
@@ -239,6 +239,10 @@ TARGETS: dict[str, Target] = {
     "capture": Target(capture, seeds.captures),
     "record": Target(decode, seeds.records),
     "segments": Target(segments, seeds.segments),
+    "quic_frames": Target(lambda data: datagrams.quic_frames(data[:MOST], check), datagrams.frames),
+    "quic": Target(lambda data: datagrams.quic_datagrams(data[:MOST], check), datagrams.packets),
+    "dtls": Target(lambda data: datagrams.dtls_datagrams(data[:MOST], check), datagrams.records),
+    "datagrams": Target(lambda data: datagrams.flows(data[:MOST], check), datagrams.conversations),
     "answer": Target(answer, inference.answers),
     "database": Target(database, inference.databases),
 }

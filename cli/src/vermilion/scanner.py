@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.heads import DEPTH
 from vermilion_capture.source import FileSource, Policy, Source
-from vermilion_fingerprint.protocols import all_forms
+from vermilion_fingerprint.protocols import all_forms, datagram_forms
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.records import Classification
 from vermilion_pipeline.stage import Incoming
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 TYPES = frozenset({"tcp", "tls", "tls_server", "http", "http_server"})
 """The forms that are told of unless others are asked for: what pmercury tells without ``-e``."""
 
-_UDP_FORMS = ("quic", "dtls", "dtls_server")
 _BATCH = 1_000
 _ASKED_BY = "tls"
 
@@ -48,7 +47,7 @@ def scan(
 
 def policy_for(types: Container[str] | None, depth: int) -> Policy:
     """What is read of a capture for the forms wanted: datagrams only where one of theirs is."""
-    udp = types is None or any(form in types for form in _UDP_FORMS)
+    udp = types is None or any(form in types for form in datagram_forms())
     return Policy(depth, transports=("tcp", "udp") if udp else ("tcp",))
 
 

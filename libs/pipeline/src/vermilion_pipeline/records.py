@@ -118,6 +118,22 @@ class SshContext(TypedDict):
     protocol: str
 
 
+class QuicContext(TypedDict):
+    """Context of a ClientHello in QUIC."""
+
+    server_name: str | None
+    encrypted_client_hello: bool
+    version: str
+    user_agent: str | None
+
+
+class DtlsContext(TypedDict):
+    """Context of a ClientHello in DTLS."""
+
+    server_name: str | None
+    encrypted_client_hello: bool
+
+
 class Fingerprint(TypedDict):
     """fingerprint.avsc: one fingerprinted message."""
 
@@ -142,6 +158,8 @@ class Fingerprint(TypedDict):
     http: HttpContext | None
     http_server: HttpServerContext | None
     ssh: SshContext | None
+    quic: QuicContext | None
+    dtls: DtlsContext | None
     reassembled: bool
     truncated: bool
     syn: str | None

@@ -28,4 +28,5 @@ cdef class Flow:
     cdef bint replayed, reset
     cdef Direction low, high
 
+    cdef Py_ssize_t held(self)
     cdef str side(self, Direction direction)

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from hashlib import blake2b
 
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
+from vermilion_fingerprint.datagrams cimport DatagramDirection, DatagramFlow, may_begin
 from vermilion_fingerprint.flow cimport Direction, Flow
 from vermilion_fingerprint.payloads cimport address, path_of, told
 from vermilion_fingerprint.payloads import check
@@ -23,7 +24,6 @@ cdef enum:
     SYN = 2
     RST = 4
     ACK = 16
-    UDP = 17
     # Messages told of one direction: a head full of tiny requests must not cost its square.
     MAX_MESSAGES = 256
     # A body that reaches further than sequence numbers can be told apart is not waited for.
@@ -31,6 +31,7 @@ cdef enum:
     # A reset connection is over; segments sent before may still be on their way, or it was forged.
     RESET_IDLE = 2_000_000
     CHECK_EVERY = 4096
+    UDP = 17
     # What a flow costs in memory beside the bytes of its streams.
     FLOW_BYTES = 1500
 
@@ -120,7 +121,7 @@ cdef class FlowTable:
         check(record)
         cdef bytes source = record["src_ip"] + (<int>record["src_port"]).to_bytes(2, "big")
         cdef bytes target = record["dst_ip"] + (<int>record["dst_port"]).to_bytes(2, "big")
-        cdef bint up = source <= target
+        cdef bint up = source <= target, udp = record["transport"] == UDP, strange = False
         cdef tuple path = path_of(record)
         cdef tuple key = (path, source, target) if up else (path, target, source)
         cdef long long time = record["time"], ordinal = record["ordinal"]
@@ -128,19 +129,21 @@ cdef class FlowTable:
         cdef Run run = self._runs.get(path[:2])
         if run is not None:
             run.last_offset = offset
-        if record["transport"] == UDP:  # nothing is remembered of it: no protocol of theirs is known
-            self._count(("datagrams_not_recognised",))
-            return
         if flow is not None and (ordinal == 0 or self._too_old(flow, time)):
             self._finish(key, flow)
             flow = None
         if flow is None and ordinal == 0:
-            flow = self._open(key, offset, time, record["replayed"])
+            strange = udp and not may_begin(self._recognised.datagrams, record["payload"])
+            if not strange:
+                flow = self._open(DatagramFlow if udp else Flow, key, offset, time, record["replayed"])
         if flow is None:
-            self._count(("segments_of_finished_flows",))
+            self._count(("datagrams_not_recognised",) if strange else ("segments_of_finished_flows",))
             return
         flow.last = max(flow.last, time)
-        self._take(flow, flow.low if up else flow.high, record, time)
+        if udp:
+            self._take_datagram(flow, flow.low if up else flow.high, record, time)
+        else:
+            self._take(flow, flow.low if up else flow.high, record, time)
         if flow.low.done and flow.high.done:
             self._forget(key, flow)
         elif len(self._flows) > self._max_flows:
@@ -148,14 +151,18 @@ cdef class FlowTable:
         elif self.held > self._max_held:
             self._evict("bytes")
 
-    cdef Flow _open(self, tuple key, long long offset, long long time, bint replayed):
-        cdef Flow flow = Flow.__new__(Flow)
+    cdef Flow _open(self, type kind, tuple key, long long offset, long long time, bint replayed):
+        cdef Flow flow = kind.__new__(kind)
+        side = Direction
         flow.path = key[0]
         flow.first_offset = offset
         flow.started = flow.last = time
         flow.replayed = replayed
-        flow.low = Direction(self._head, key[1], key[2], self._recognised.starters)
-        flow.high = Direction(self._head, key[2], key[1], self._recognised.starters)
+        if kind is DatagramFlow:
+            (<DatagramFlow>flow).protocols = self._recognised.datagrams
+            side = DatagramDirection
+        flow.low = side(self._head, key[1], key[2], self._recognised.starters)
+        flow.high = side(self._head, key[2], key[1], self._recognised.starters)
         self._flows[key] = flow
         cdef Run run = self._runs.setdefault(flow.path[:2], Run())
         run.keys[key], run.last_offset = None, offset
@@ -199,6 +206,13 @@ cdef class FlowTable:
                 self._count(("windows_full",))
             self._advance(flow, direction, False)
         return 0
+
+    cdef int _take_datagram(self, DatagramFlow flow, DatagramDirection direction, dict record, long long time) except -1:
+        self.held -= flow.held()
+        direction.tunnels = record["tunnels"]
+        messages = flow.take(direction, record["payload"], record["missing"], time, self._head)
+        self.held += flow.held()
+        return self._emit_received(flow, direction, messages)
 
     cdef int _syn(self, Flow flow, Direction direction, dict record, long long time) except -1:
         """A segment that opens a connection is a message by itself, and so is each repetition of it."""
@@ -318,9 +332,26 @@ cdef class FlowTable:
             flow, direction, name, direction.messages, (stream.base + begin) & 0xFFFFFFFF,
             stream.time_at(begin), message, direction.protocol.forms,
         )
+        return self._complete(event, message, stream.segments(begin, message.end) > 1)
+
+    cdef int _emit_received(self, DatagramFlow flow, DatagramDirection direction, list messages) except -1:
+        for what in flow.take_counts():
+            self._count(what)
+        for message in messages:
+            if forms := self._recognised.datagram_forms[message.name]:
+                event = self._event(
+                    flow, direction, message.name, direction.messages, message.seq, message.time, message, forms
+                )
+                self._complete(event, message, message.reassembled)
+            direction.messages += 1
+        return 0
+
+    cdef int _complete(self, dict event, message, bint reassembled) except -1:
+        """Tell of a message in an event, and give it away."""
+        cdef str name = event["type"]
         if context := message.context():
             event[name] = context
-        event["reassembled"] = stream.segments(begin, message.end) > 1
+        event["reassembled"] = reassembled
         if message.truncated:
             event["truncated"] = True
             self._count(("messages_truncated", name))
@@ -408,6 +439,11 @@ cdef class FlowTable:
         """Emit what is unfinished as far as it goes, and forget the flow."""
         cdef Direction direction
         for direction in (flow.low, flow.high):
+            if isinstance(flow, DatagramFlow):
+                self.held -= flow.held()
+                messages = (<DatagramFlow>flow).finish(direction)
+                self.held += flow.held()
+                self._emit_received(flow, direction, messages)
             if not direction.done and direction.stream.has_gap():
                 self._count(("gaps_given_up", "age"))
             if direction.done or direction.stream.length == 0:
@@ -418,7 +454,7 @@ cdef class FlowTable:
 
     cdef int _forget(self, tuple key, Flow flow) except -1:
         cdef Run run = self._runs[flow.path[:2]]
-        self.held -= flow.low.stream.held + flow.high.stream.held + FLOW_BYTES
+        self.held -= flow.held() + FLOW_BYTES
         del self._flows[key]
         del run.keys[key]
         if not run.keys:
