@@ -191,7 +191,7 @@ def test_recorded_programs() -> None:
     assert event["fingerprints"]["ja4"].startswith("q13d03")
     assert event["reassembled"]
     for name, reassembled in (("dtls12_openssl", False), ("dtls12_fragments_openssl", True)):
-        found = list(scan(ROOT / f"tests/data/{name}.pcap", types=None))
+        found: list[Any] = list(scan(ROOT / f"tests/data/{name}.pcap", types=None))
         assert [each["type"] for each in found] == ["dtls", "dtls", "dtls_server"]
         assert [each["reassembled"] for each in found] == [reassembled, reassembled, False]
         assert {each["dtls"]["server_name"] for each in found[:2]} == {"www.example.com"}
@@ -202,7 +202,7 @@ def test_any_cut_of_what_was_recorded_is_told_as_far_as_it_goes() -> None:
     """Each datagram in turn is cut or spoilt at some byte: no error, and no event that never was."""
     draw = random.Random(3)
     for name in ("quic_chromium", "dtls12_fragments_openssl"):
-        whole = [item.record for item in FileSource(ROOT / f"tests/data/{name}.pcap", "sensor")]
+        whole: list[Any] = [item.record for item in FileSource(ROOT / f"tests/data/{name}.pcap", "sensor")]
         known = {event["type"] for event in events(whole)}
         for number in range(len(whole)):
             for _ in range(20):
