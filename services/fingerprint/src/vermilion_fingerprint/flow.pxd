@@ -6,7 +6,7 @@ cdef class Direction:
     cdef bytes src_ip, dst_ip
     cdef int src_port, dst_port
     cdef Stream stream
-    cdef list tunnels           # around its last message, or the beginning of it
+    cdef list tunnels           # around its last message: where that began, or the datagram that completed it
     cdef tuple candidates       # what may begin there
     cdef object protocol        # what does
     cdef object told            # the message that is still to be stepped over
