@@ -28,7 +28,7 @@ COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 
 	$(foreach name,build pipeline capture fingerprint classify,--no-emit-package vermilion-$(name)) --no-emit-package vermilion
 SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/buildtools/src/*/*.py)
 
-.PHONY: help setup build demo test lint kafka registry tools chart-readme fuzz bench bench-live bench-replay \
+.PHONY: help setup build demo test lint kafka registry tools chart-readme fuzz bench bench-quic bench-live bench-replay \
 	chaos soak scaling test-k8s wire images pins clean
 
 help: ## this list
@@ -138,6 +138,9 @@ wire: setup ## rounds of real clients over a lossy wire, seen live (VERMILION_WI
 
 bench: setup .cache/bench-installed ## what an answer costs, beside pmercury in one run
 	$(BIN)/python benchmarks/inference.py
+
+bench-quic: build ## what a ClientHello in QUIC costs, beside the same one in TLS over TCP
+	PYTHONPATH=tests $(BIN)/python benchmarks/quic.py
 
 bench-live: setup ## packets a second that live capture sees without loss, beside tcpdump (root)
 	$(BIN)/python benchmarks/flood.py

@@ -19,6 +19,7 @@ from vermilion.replaystate import Keeper, Unkept
 from vermilion.topicreading import between
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.replay import Choice, Moment, ReplayPublisher, ReplaySource
+from vermilion_capture.source import Policy
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.memory import MemoryBroker
@@ -96,7 +97,7 @@ def stop_after(count: int) -> Callable[[int, ReplaySource], None]:
 
 def order(*captures: Path, **more: Any) -> Order:
     options = {"sensor": "here", "depth": 16_384, "start": None, "end": None, "bpf": None, "loop": 1}
-    return Order(list(captures), "here", 16_384, options=options, **more)
+    return Order(list(captures), "here", Policy(), options=options, **more)
 
 
 def undisturbed(*captures: Path) -> list[list[dict[str, Any]]]:

@@ -267,7 +267,7 @@ def test_a_groups_settings_are_read_as_they_are_meant(monkeypatch: pytest.Monkey
     assert found.interface == ["tap0", "tap1"]
     assert (found.bpf, found.workers, found.ring_mib, found.promiscuous) == ("not port 9092", 2, 128, False)
     assert (found.exclude_port, found.exclude_network) == ([9092], ["192.0.2.0/24"])
-    assert (found.depth, found.http_port) == (16384, 9465)
+    assert (found.depth, found.transport, found.http_port) == (16384, ["tcp"], 9465)
 
 
 @each_example

@@ -32,8 +32,10 @@ class Program:
 
     @property
     def command(self) -> list[str]:
-        """The arguments."""
-        return shlex.split(self.line)
+        """The arguments. ``PIN`` stands for the one of the servers' public key, which is new each time."""
+        pin = WORK / "server.pin"
+        line = self.line.replace("PIN", pin.read_text()) if "PIN" in self.line else self.line
+        return shlex.split(line)
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,15 @@ PROGRAMS = [
     Program("chromium", "chromium",
             f"chromium --headless --no-sandbox --ignore-certificate-errors --dump-dom {WWW}", "BoringSSL"),
     Program("firefox", "firefox", f"firefox-esr --headless --screenshot page.png {WWW}", "NSS"),
+    # Over UDP.
+    Program("chromium-h3", "chromium",
+            "chromium --headless --no-sandbox --origin-to-force-quic-on=www.example.com:4443"
+            " --ignore-certificate-errors-spki-list=PIN --dump-dom https://www.example.com:4443/",
+            "BoringSSL"),
+    Program("openssl-dtls1.2", "openssl",
+            "openssl s_client -dtls1_2 -connect www.example.com:4444", "OpenSSL"),
+    Program("openssl-dtls1.2-mtu", "openssl",
+            "openssl s_client -dtls1_2 -mtu 256 -connect www.example.com:4444", "OpenSSL"),
     # Plain HTTP and SSH: the same machinery carries them.
     Program("http-curl", "curl", "curl http://www.example.com/"),
     Program("http-curl-two", "curl", "curl http://www.example.com/ http://www.example.com/about"),
@@ -146,6 +157,21 @@ PROGRAMS = [
             "curl --insecure --key client_key --pubkey client_key.pub --user root: sftp://shell.example.net/etc/hostname",
             "libssh2"),
 ]  # fmt: skip
+# Programs that begin in the clear and then ask for TLS; not in the bundled recording.
+ASK = "openssl s_client -connect www.example.com:{} -starttls {}"
+UPGRADING = [
+    Program("smtp-openssl", "openssl", ASK.format(25, "smtp"), "OpenSSL"),
+    Program("imap-openssl", "openssl", ASK.format(143, "imap"), "OpenSSL"),
+    Program("pop3-openssl", "openssl", ASK.format(110, "pop3"), "OpenSSL"),
+    Program("ftp-openssl", "openssl", ASK.format(21, "ftp"), "OpenSSL"),
+    Program("postgres-openssl", "openssl", ASK.format(5432, "postgres"), "OpenSSL"),
+    Program("smtp-curl", "curl", "curl --ssl-reqd smtp://www.example.com/ -X NOOP", "OpenSSL"),
+    Program("imap-curl", "curl", "curl --ssl-reqd imap://www.example.com/ -X NOOP", "OpenSSL"),
+    Program("pop3-curl", "curl", "curl --ssl-reqd pop3://www.example.com/ -X NOOP", "OpenSSL"),
+    Program(
+        "ftp-curl", "curl", "curl --ssl-reqd ftp://www.example.com/ -X NOOP", "OpenSSL", codes=(0, 9, 13, 19)
+    ),
+]
 TODAY = Era(PROGRAMS, VERSIONS, LIBRARIES)
 
 

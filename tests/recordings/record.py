@@ -36,7 +36,20 @@ from recordings.world import WORK, WorldError
 ROOT = Path(__file__).parents[2]
 BUNDLED = ROOT / "cli" / "src" / "vermilion" / "recordings"
 DATA = ROOT / "tests" / "data"
-PROTOCOLS = {443: "tls", 8443: "tls", 80: "http", 8080: "http", 22: "ssh"}
+PROTOCOLS = {
+    443: "tls",
+    8443: "tls",
+    80: "http",
+    8080: "http",
+    22: "ssh",
+    25: "smtp",
+    143: "imap",
+    110: "pop3",
+    21: "ftp",
+    5432: "postgresql",
+    4443: "quic",
+    4444: "dtls",
+}
 
 SITUATIONS = {
     "tls12_openssl": ["openssl-tls1.2"],
@@ -51,6 +64,10 @@ SITUATIONS = {
     "http_get_post": ["http-curl", "http-curl-post"],
     "http_two_requests": ["http-curl-two"],
     "ssh_openssh": ["ssh"],
+    "quic_chromium": ["chromium-h3"],
+    "dtls12_openssl": ["openssl-dtls1.2"],
+    "dtls12_fragments_openssl": ["openssl-dtls1.2-mtu"],
+    "starttls": [each.key for each in programs.UPGRADING],
 }
 
 
@@ -214,7 +231,8 @@ def main() -> int:
         names = list(SITUATIONS) if situation == "all" else [situation] if situation else []
         keys = {key for name in names for key in SITUATIONS[name]}
         era = programs2019.ERA if homes else TODAY
-        recorded = record(era, [each for each in era.programs if not keys or each.key in keys], homes)
+        listed = [*era.programs, *programs.UPGRADING] if keys else era.programs
+        recorded = record(era, [each for each in listed if not keys or each.key in keys], homes)
         if homes and not recorded:
             raise WorldError(f"none of the programs of 2019 is in {homes}")
     except WorldError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recordings import programs2019, readme
+from recordings import programs2019, readme, upgrading
 from recordings.programs import PROGRAMS
 from recordings.record import BUNDLED, DATA
 from recordings.wire import LARGEST_FRAME, Flow, Frame, parse
@@ -48,11 +49,18 @@ def test_a_flow_has_what_its_label_says(file: Path) -> None:
         flow = flows[each["src_ip"], each["src_port"], each["dst_ip"], each["dst_port"]]
         start = flow.first_bytes()[0]
         expected = {
-            "tls": b"\x16\x03",
-            "ssh": b"SSH-2.0-",
-            "http": start[:1] if start[:1].isupper() else b"?",
+            "tls": rb"\x16\x03",
+            "ssh": rb"SSH-2\.0-",
+            "http": rb"[A-Z]",
+            "smtp": rb"EHLO ",
+            "imap": rb"\S+ CAPABILITY\r",
+            "pop3": rb"CAPA\r|STLS\r",
+            "ftp": rb"AUTH ",
+            "postgresql": re.escape(upgrading.SSL_REQUEST),
+            "dtls": rb"\x16\xfe",
+            "quic": rb"[\xc0-\xff]\x00\x00\x00\x01",
         }
-        assert start.startswith(expected[each["protocol"]]), each
+        assert re.match(expected[each["protocol"]], start), each
 
 
 def test_todays_programs_send_hellos_of_two_segments() -> None:

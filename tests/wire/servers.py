@@ -1,4 +1,4 @@
-"""The servers of a town: HTTP and HTTPS in Python, ``openssl s_server``, sshd."""
+"""The servers of a town: HTTP, HTTPS and SMTP with STARTTLS in Python, ``openssl s_server``, sshd."""
 
 import os
 import shutil
@@ -8,13 +8,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from socketserver import BaseServer
 from typing import Any
 
-from recordings.servers import Handler, Server, contexts
+from recordings import upgrading
+from recordings.servers import DTLS, HTTP3, Handler, Server, contexts, dtls, http3
 from recordings.world import certificates
 from wire.netns import Namespace, wait_for
 
-HTTP, HTTPS, S_SERVER, SSH = 80, (443, 8443, 9443), (4433, 4434), 22
+HTTP, HTTPS, S_SERVER, SSH, SMTP = 80, (443, 8443, 9443), (4433, 4434), 22, 25
 LARGE = bytes(range(256)) * 256
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 
@@ -45,9 +47,8 @@ def serving(where: Namespace, folder: Path, names: list[str]) -> Iterator[None]:
         for port in (HTTP, *HTTPS):
             server = where.run(lambda port=port: Server(("::", port), _Pages))  # type: ignore[misc]
             server.tls = None if port == HTTP else tls
-            stack.callback(server.server_close)
-            stack.callback(server.shutdown)
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+            _start(server, stack)
+        _start(where.run(lambda: upgrading.Server(SMTP, tls[False])), stack)
         if shutil.which("openssl"):
             for port in S_SERVER:
                 pem = str(folder / "server.pem")
@@ -58,6 +59,27 @@ def serving(where: Namespace, folder: Path, names: list[str]) -> Iterator[None]:
         if SSHD and shutil.which("ssh-keygen"):
             stack.enter_context(running(where.command(_sshd(folder)), folder / "sshd.log"))
             _wait_for_listener(where, SSH)
+        yield
+
+
+def _start(server: BaseServer, stack: ExitStack) -> None:
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+
+
+@contextmanager
+def serving_datagrams(where: Namespace, folder: Path, names: list[str], address: str) -> Iterator[None]:
+    """Serve HTTP/3 and DTLS at an address in a namespace; what is not installed is left out."""
+    certificates(folder, names)
+    with ExitStack() as stack:
+        for program, port, command in (
+            ("caddy", HTTP3, http3(folder, address, HTTP3)),
+            ("openssl", DTLS, dtls(folder, address, DTLS)),
+        ):
+            if shutil.which(program):
+                stack.enter_context(running(where.command(command), folder / f"{program}.log"))
+                _wait_for_listener(where, port, "udp")
         yield
 
 
@@ -96,10 +118,12 @@ def _sshd(folder: Path) -> list[str | Path]:
     return ["unshare", "--mount", "sh", "-c", start, SSHD, config]
 
 
-def _wait_for_listener(where: Namespace, port: int) -> None:
+def _wait_for_listener(where: Namespace, port: int, transport: str = "tcp") -> None:
+    state = {"tcp": "0A", "udp": "07"}[transport]  # TCP_LISTEN; of UDP, not connected
+
     def listens() -> bool:
-        table = Path(f"/proc/{where.pid}/net")
-        rows = [line.split() for name in ("tcp", "tcp6") for line in (table / name).read_text().splitlines()]
-        return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)  # TCP_LISTEN
+        tables = [Path(f"/proc/{where.pid}/net") / name for name in (transport, f"{transport}6")]
+        rows = [line.split() for table in tables for line in table.read_text().splitlines()]
+        return any(row[1].endswith(f":{port:04X}") and row[3] == state for row in rows)
 
     wait_for(listens, f"a server on port {port}")

@@ -72,10 +72,10 @@ def scan(
 
     Without -e and --types: tcp, tls, tls_server, http, http_server.
     """
-    from vermilion.scanner import TYPES, events, stage_for
+    from vermilion.scanner import TYPES, events, policy_for, stage_for
     from vermilion_capture.frame import CaptureError
     from vermilion_capture.live import LiveCapture, LiveSource
-    from vermilion_capture.source import FileSource, Policy, Source
+    from vermilion_capture.source import FileSource, Source
 
     if lookup is not None:
         look_up(lookup, fp_db)
@@ -91,6 +91,7 @@ def scan(
 
         knowledge = load(fp_db)
     stage = stage_for(wanted, readable, knowledge)
+    policy = policy_for(wanted, depth)
     sensor = gethostname()
     failed = 0
     with (
@@ -101,11 +102,11 @@ def scan(
         for path in [*paths, None] if capture else paths:
             try:
                 if path is not None:
-                    source: Source = FileSource(path, sensor, Policy(depth))
+                    source: Source = FileSource(path, sensor, policy)
                 else:
                     live = reported.enter_context(closing(LiveCapture([str(capture)])))
                     reported.callback(_tell_drops, live)
-                    source = LiveSource(live, sensor, Policy(depth))
+                    source = LiveSource(live, sensor, policy)
                 with interrupts(source.stop):
                     for event in events(source, stage, knowledge, num_procs, progress, wanted):
                         sink.write(event)

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     depth: int = Field(16_384, ge=0)
     exclude_port: list[Annotated[int, Field(ge=0, le=65_535)]] = []
     exclude_network: list[str] = []
+    transport: list[Literal["tcp", "udp"]] = Field(["tcp", "udp"], min_length=1)
     batch_records: int = Field(5_000, ge=1)
     batch_wait_seconds: float = Field(0.1, ge=0.0)
     http_host: str = "127.0.0.1"

@@ -8,11 +8,12 @@ neither repeat nor invent an event. An event depends on its own flow's records a
 
 from collections import OrderedDict
 from hashlib import blake2b
-from socket import AF_INET, AF_INET6, inet_ntop
 
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
+from vermilion_fingerprint.datagrams cimport DatagramDirection, DatagramFlow, may_begin
+from vermilion_fingerprint.flow cimport Direction, Flow
+from vermilion_fingerprint.payloads cimport address, path_of, told
 from vermilion_fingerprint.payloads import check
-from vermilion_fingerprint.protocols import CLIENT, SERVER
 from vermilion_fingerprint.streams cimport Stream
 from vermilion_fingerprint.tcp import Syn
 from vermilion_fingerprint.tcp import fingerprint as syn_fingerprint
@@ -23,10 +24,6 @@ cdef enum:
     SYN = 2
     RST = 4
     ACK = 16
-    # A stream whose SYN was not seen may begin earlier than its first segment to arrive; so long
-    # its head may turn out to be another one.
-    UNSETTLED_BYTES = 4096
-    UNSETTLED_TRIES = 256
     # Messages told of one direction: a head full of tiny requests must not cost its square.
     MAX_MESSAGES = 256
     # A body that reaches further than sequence numbers can be told apart is not waited for.
@@ -34,11 +31,7 @@ cdef enum:
     # A reset connection is over; segments sent before may still be on their way, or it was forged.
     RESET_IDLE = 2_000_000
     CHECK_EVERY = 4096
-    # Bytes that may be looked at again: a direction has so many to begin with, and more with each of
-    # its segments. A message in thousands of tiny records, which asks for little each time, must
-    # not cost its square; any other is told with its last segment.
-    FIRST_CREDIT = 1 << 20
-    SEGMENT_CREDIT = 4096
+    UDP = 17
     # What a flow costs in memory beside the bytes of its streams.
     FLOW_BYTES = 1500
 
@@ -59,65 +52,6 @@ class Limits:
         self.life = life
         self.flows = flows
         self.held = held
-
-
-cdef class Direction:
-    """One direction of a flow and what has been recognised in it.
-
-    Its stream begins where the next message does: what is told of is stepped over.
-    """
-
-    cdef bytes src_ip, dst_ip
-    cdef int src_port, dst_port
-    cdef Stream stream
-    cdef tuple candidates       # what may begin there
-    cdef object protocol        # what does
-    cdef object told            # the message that is still to be stepped over
-    cdef Py_ssize_t needed      # so many bytes must be here before it is worth trying again
-    cdef Py_ssize_t credit      # bytes that may still be looked at
-    cdef int tries, messages, syns
-    cdef bint opened            # its SYN without ACK was seen: this is the client's direction
-    cdef str syn                # that SYN's fingerprint
-    cdef bint accepted          # its SYN with ACK was seen: this is the server's
-    cdef bint done
-
-    def __cinit__(self, Py_ssize_t limit, bytes source, bytes target, tuple candidates):
-        self.stream = Stream(limit)
-        self.candidates = candidates
-        self.credit = FIRST_CREDIT
-        self.src_ip, self.src_port = source[:len(source) - 2], int.from_bytes(source[len(source) - 2:], "big")
-        self.dst_ip, self.dst_port = target[:len(target) - 2], int.from_bytes(target[len(target) - 2:], "big")
-
-    cdef int wait(self, Py_ssize_t needed) except -1:
-        """Try again when so many bytes are here; they will all be looked at again."""
-        self.tries += 1
-        self.needed = needed
-        self.credit -= self.stream.length
-        return 0
-
-    cdef bint settled(self):
-        """Whether the stream's first byte is certain."""
-        return (
-            self.stream.anchored
-            or self.stream.length >= UNSETTLED_BYTES
-            or self.tries >= UNSETTLED_TRIES
-        )
-
-
-cdef class Flow:
-    cdef long long first_offset, started, last
-    cdef tuple path  # sensor, run, VLANs, VNI, transport: its identity beside its end points
-    cdef bint replayed, reset
-    cdef Direction low, high
-
-    cdef str side(self, Direction direction):
-        """Who sends in this direction; by the ports, the client's being the higher, without a SYN."""
-        cdef Direction other = self.high if direction is self.low else self.low
-        if direction.opened or other.accepted:
-            return CLIENT
-        if other.opened or direction.accepted:
-            return SERVER
-        return CLIENT if direction.src_port > direction.dst_port else SERVER
 
 
 cdef class Run:
@@ -187,27 +121,29 @@ cdef class FlowTable:
         check(record)
         cdef bytes source = record["src_ip"] + (<int>record["src_port"]).to_bytes(2, "big")
         cdef bytes target = record["dst_ip"] + (<int>record["dst_port"]).to_bytes(2, "big")
-        cdef bint up = source <= target
-        cdef tuple path = (
-            record["sensor"], record["run"], tuple(record["vlans"]), record["vni"], record["transport"]
-        )
+        cdef bint up = source <= target, udp = record["transport"] == UDP, strange = False
+        cdef tuple path = path_of(record)
         cdef tuple key = (path, source, target) if up else (path, target, source)
         cdef long long time = record["time"], ordinal = record["ordinal"]
         cdef Flow flow = self._flows.get(key)
-        cdef Run run
+        cdef Run run = self._runs.get(path[:2])
+        if run is not None:
+            run.last_offset = offset
         if flow is not None and (ordinal == 0 or self._too_old(flow, time)):
             self._finish(key, flow)
             flow = None
         if flow is None and ordinal == 0:
-            flow = self._open(key, offset, time, record["replayed"])
-        run = self._runs.get(path[:2])
-        if run is not None:
-            run.last_offset = offset
+            strange = udp and not may_begin(self._recognised.datagrams, record["payload"])
+            if not strange:
+                flow = self._open(DatagramFlow if udp else Flow, key, offset, time, record["replayed"])
         if flow is None:
-            self._count(("segments_of_finished_flows",))
+            self._count(("datagrams_not_recognised",) if strange else ("segments_of_finished_flows",))
             return
         flow.last = max(flow.last, time)
-        self._take(flow, flow.low if up else flow.high, record, time)
+        if udp:
+            self._take_datagram(flow, flow.low if up else flow.high, record, time)
+        else:
+            self._take(flow, flow.low if up else flow.high, record, time)
         if flow.low.done and flow.high.done:
             self._forget(key, flow)
         elif len(self._flows) > self._max_flows:
@@ -215,16 +151,21 @@ cdef class FlowTable:
         elif self.held > self._max_held:
             self._evict("bytes")
 
-    cdef Flow _open(self, tuple key, long long offset, long long time, bint replayed):
-        cdef Flow flow = Flow.__new__(Flow)
+    cdef Flow _open(self, type kind, tuple key, long long offset, long long time, bint replayed):
+        cdef Flow flow = kind.__new__(kind)
+        side = Direction
         flow.path = key[0]
         flow.first_offset = offset
         flow.started = flow.last = time
         flow.replayed = replayed
-        flow.low = Direction(self._head, key[1], key[2], self._recognised.starters)
-        flow.high = Direction(self._head, key[2], key[1], self._recognised.starters)
+        if kind is DatagramFlow:
+            (<DatagramFlow>flow).protocols = self._recognised.datagrams
+            side = DatagramDirection
+        flow.low = side(self._head, key[1], key[2], self._recognised.starters)
+        flow.high = side(self._head, key[2], key[1], self._recognised.starters)
         self._flows[key] = flow
-        (<Run>self._runs.setdefault(flow.path[:2], Run())).keys[key] = None
+        cdef Run run = self._runs.setdefault(flow.path[:2], Run())
+        run.keys[key], run.last_offset = None, offset
         self.held += FLOW_BYTES
         return flow
 
@@ -234,6 +175,8 @@ cdef class FlowTable:
         cdef long long seq = record["seq"]
         cdef bytes payload = record["payload"]
         cdef long long base = stream.base
+        if stream.length == 0:
+            direction.tunnels = record["tunnels"]
         if flags & SYN:
             self._syn(flow, direction, record, time)
         if flags & RST:
@@ -242,7 +185,7 @@ cdef class FlowTable:
         if direction.done:
             return 0
         self.held -= stream.held
-        direction.credit = min(direction.credit + SEGMENT_CREDIT, FIRST_CREDIT)
+        direction.more()
         if flags & SYN:
             stream.syn(seq)
             seq += 1  # the SYN takes one number; data may ride on it (RFC 7413)
@@ -263,6 +206,13 @@ cdef class FlowTable:
                 self._count(("windows_full",))
             self._advance(flow, direction, False)
         return 0
+
+    cdef int _take_datagram(self, DatagramFlow flow, DatagramDirection direction, dict record, long long time) except -1:
+        self.held -= flow.held()
+        direction.tunnels = record["tunnels"]
+        messages = flow.take(direction, record["payload"], record["missing"], time, self._head)
+        self.held += flow.held()
+        return self._emit_received(flow, direction, messages)
 
     cdef int _syn(self, Flow flow, Direction direction, dict record, long long time) except -1:
         """A segment that opens a connection is a message by itself, and so is each repetition of it."""
@@ -382,9 +332,26 @@ cdef class FlowTable:
             flow, direction, name, direction.messages, (stream.base + begin) & 0xFFFFFFFF,
             stream.time_at(begin), message, direction.protocol.forms,
         )
+        return self._complete(event, message, stream.segments(begin, message.end) > 1)
+
+    cdef int _emit_received(self, DatagramFlow flow, DatagramDirection direction, list messages) except -1:
+        for what in flow.take_counts():
+            self._count(what)
+        for message in messages:
+            if forms := self._recognised.datagram_forms[message.name]:
+                event = self._event(
+                    flow, direction, message.name, direction.messages, message.seq, message.time, message, forms
+                )
+                self._complete(event, message, message.reassembled)
+            direction.messages += 1
+        return 0
+
+    cdef int _complete(self, dict event, message, bint reassembled) except -1:
+        """Tell of a message in an event, and give it away."""
+        cdef str name = event["type"]
         if context := message.context():
             event[name] = context
-        event["reassembled"] = stream.segments(begin, message.end) > 1
+        event["reassembled"] = reassembled
         if message.truncated:
             event["truncated"] = True
             self._count(("messages_truncated", name))
@@ -395,11 +362,10 @@ cdef class FlowTable:
         self, Flow flow, Direction direction, str name, int ordinal, long long seq, long long time,
         message, dict forms,
     ):
-        sensor, run, vlans, vni, transport = flow.path
+        sensor, run, vlans, vni, tunnels, transport = flow.path
         ends = (direction.src_ip, direction.dst_ip, direction.src_port, direction.dst_port, transport)
         # The sequence number too: a capture may have no times.
-        identity = repr((sensor, run, vlans, vni, ends, name, ordinal, seq, time))
-        family = AF_INET if len(direction.src_ip) == 4 else AF_INET6
+        identity = repr((sensor, run, vlans, vni, tunnels, ends, name, ordinal, seq, time))
         cdef dict event = {
             "event_id": blake2b(identity.encode(), digest_size=16).hexdigest(),
             "sensor": sensor,
@@ -409,8 +375,9 @@ cdef class FlowTable:
             "community_id": community_id(*ends),
             "vlans": list(vlans),
             "vni": vni,
-            "src_ip": inet_ntop(family, direction.src_ip),
-            "dst_ip": inet_ntop(family, direction.dst_ip),
+            "tunnels": told(direction.tunnels),
+            "src_ip": address(direction.src_ip),
+            "dst_ip": address(direction.dst_ip),
             "src_port": direction.src_port,
             "dst_port": direction.dst_port,
             "protocol": transport,
@@ -472,6 +439,11 @@ cdef class FlowTable:
         """Emit what is unfinished as far as it goes, and forget the flow."""
         cdef Direction direction
         for direction in (flow.low, flow.high):
+            if isinstance(flow, DatagramFlow):
+                self.held -= flow.held()
+                messages = (<DatagramFlow>flow).finish(direction)
+                self.held += flow.held()
+                self._emit_received(flow, direction, messages)
             if not direction.done and direction.stream.has_gap():
                 self._count(("gaps_given_up", "age"))
             if direction.done or direction.stream.length == 0:
@@ -482,7 +454,7 @@ cdef class FlowTable:
 
     cdef int _forget(self, tuple key, Flow flow) except -1:
         cdef Run run = self._runs[flow.path[:2]]
-        self.held -= flow.low.stream.held + flow.high.stream.held + FLOW_BYTES
+        self.held -= flow.held() + FLOW_BYTES
         del self._flows[key]
         del run.keys[key]
         if not run.keys:
