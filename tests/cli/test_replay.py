@@ -19,6 +19,7 @@ from vermilion.replaystate import Keeper, Unkept
 from vermilion.topicreading import between
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.replay import Choice, Moment, ReplayPublisher, ReplaySource
+from vermilion_capture.source import Policy
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.memory import MemoryBroker
@@ -96,7 +97,7 @@ def stop_after(count: int) -> Callable[[int, ReplaySource], None]:
 
 def order(*captures: Path, **more: Any) -> Order:
     options = {"sensor": "here", "depth": 16_384, "start": None, "end": None, "bpf": None, "loop": 1}
-    return Order(list(captures), "here", 16_384, options=options, **more)
+    return Order(list(captures), "here", Policy(), options=options, **more)
 
 
 def undisturbed(*captures: Path) -> list[list[dict[str, Any]]]:
@@ -306,6 +307,23 @@ def test_folders_and_patterns(tmp_path: Path) -> None:
     (tmp_path / "bare").mkdir()
     with pytest.raises(CommandFailed, match="no capture is in it"):
         named("bare")
+
+
+def test_a_file_of_several_names_is_one_capture(tmp_path: Path) -> None:
+    # A ConfigMap in a pod: links, through a link, to a hidden folder, which is another one after a change.
+    (tmp_path / "..2026_11_26").mkdir()
+    (tmp_path / "..2026_11_26/a.pcap").write_bytes(SSH.read_bytes())
+    (tmp_path / "..data").symlink_to("..2026_11_26")
+    (tmp_path / "a.pcap").symlink_to("..data/a.pcap")
+    (tmp_path / "b.pcap").hardlink_to(tmp_path / "..2026_11_26/a.pcap")
+    (tmp_path / ".own.pcap").write_bytes(SSH.read_bytes())
+    (tmp_path / "gone.pcap").symlink_to("nowhere")
+    lines: list[str] = []
+    found = find([str(tmp_path)], lines.append)
+    assert [path.name for path in found] == [".own.pcap", "a.pcap"]
+    assert [line.split(": ")[1].rsplit("/", 1)[1] for line in lines] == ["gone.pcap"]
+    both = [str(tmp_path / name) for name in ("a.pcap", "b.pcap")]
+    assert [str(path) for path in find(both, lines.append)] == both  # named, so meant
 
 
 def test_wrong_usage() -> None:

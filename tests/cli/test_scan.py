@@ -200,7 +200,13 @@ def test_interrupted_it_tells_what_it_knows(tmp_path: Path) -> None:
 
 
 def test_every_form_of_every_message() -> None:
-    names = ("tls12_openssl.pcap", "ssh_openssh.pcap", "http_get_post.pcap")
+    names = (
+        "tls12_openssl.pcap",
+        "ssh_openssh.pcap",
+        "http_get_post.pcap",
+        "quic_chromium.pcap",
+        "dtls12_openssl.pcap",
+    )
     done = vermilion("scan", "-e", *(DATA / name for name in names))
     forms = {form for event in events(done.stdout) for form in event["fingerprints"]}
     # Of today's programs none sends the first; the others need a key log.

@@ -287,7 +287,7 @@ def test_a_groups_settings_are_read_as_they_are_meant(monkeypatch: pytest.Monkey
     assert found.interface == ["tap0", "tap1"]
     assert (found.bpf, found.workers, found.ring_mib, found.promiscuous) == ("not port 9092", 2, 128, False)
     assert (found.exclude_port, found.exclude_network) == ([9092], ["192.0.2.0/24"])
-    assert (found.depth, found.http_port) == (16384, 9465)
+    assert (found.depth, found.transport, found.http_port) == (16384, ["tcp"], 9465)
 
 
 @each_example
@@ -313,3 +313,14 @@ def test_everything_is_denied_but_what_each_component_needs(values: Path) -> Non
     assert allowed("knowledge", "egress") == allowed("knowledge", "ingress") == set()
     assert allowed("kafka", "ingress") == ({9092} if demo else set())
     assert 9464 in allowed("test", "egress")
+
+
+@pytest.mark.parametrize("publish", [True, False])
+def test_a_claim_is_read_only_as_a_whole_only_where_no_job_writes_it(publish: bool) -> None:
+    # A volume gets its group when it is first mounted on a node, and never through a read-only claim.
+    objects = rendered(STRIMZI, f"knowledge.publish={json.dumps(publish)}")
+    spec = dict(pods(objects))["vermilion-classify"]
+    (volume,) = [each for each in spec["volumes"] if each["name"] == "knowledge"]
+    assert volume["persistentVolumeClaim"]["readOnly"] is not publish
+    (mount,) = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "knowledge"]
+    assert mount["readOnly"] is True

@@ -45,6 +45,11 @@ def record(
     return cast("Payload", fields)
 
 
+def datagram(payload: bytes, **fields: Any) -> Payload:
+    """A UDP datagram's record."""
+    return record(0, payload, 0, transport=17, **fields)
+
+
 def numbered(records: Iterable[Payload]) -> list[Payload]:
     """The records of one flow with the ordinals that the source gives them."""
     return [{**item, "ordinal": i} for i, item in enumerate(records)]

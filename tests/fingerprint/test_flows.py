@@ -22,6 +22,7 @@ from fingerprint.hellos import recorded, records
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vermilion.events import address
 from vermilion_fingerprint.flows import Limits
 from vermilion_fingerprint.streams import in_order
 from vermilion_pipeline.stage import Incoming
@@ -174,6 +175,79 @@ def test_flows_differ_by_run_sensor_vlan_and_addresses() -> None:
     assert again["event_id"] == found[-1]["event_id"]
 
 
+def around(kind: str, source: bytes = b"", target: bytes = b"", number: int | None = None) -> dict[str, Any]:
+    return {"kind": kind, "src_ip": source, "dst_ip": target, "id": number}
+
+
+A, B = b"\xcb\0\x71\1", b"\xcb\0\x71\2"
+A6, B6 = bytes(15) + b"\1", bytes(15) + b"\2"
+
+
+def test_flows_differ_by_their_tunnels() -> None:
+    stream = recorded()[0]
+    tunnels = [
+        [], [around("gre", A, B)], [around("gre", A, B, 0)], [around("gre", A, B, 1)], [around("ipip", A, B)],
+        [around("gre", A, b"\xcb\0\x71\3")], [around("gre", A, B), around("gre", A, B)],
+        [around("pppoe", number=1)], [around("pppoe", number=2)], [around("vxlan", A, B, 1)],
+        [around("gre", A, B), around("ipip", A, B)], [around("ipip", A, B), around("gre", A, B)],
+    ]  # fmt: skip
+    found = [events([record(1, stream, ordinal=0, tunnels=each)])[0] for each in tunnels]
+    assert len({event["event_id"] for event in found}) == len(tunnels)
+    # All at once: none is taken for another's.
+    together = events([record(1, stream, ordinal=0, tunnels=each) for each in tunnels])
+    assert {event["event_id"] for event in together} == {event["event_id"] for event in found}
+    assert len({event["community_id"] for event in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("out", "back"),
+    [
+        (around("gtp-u", A, B, 1), around("gtp-u", B, A, 2)),
+        (around("mpls", number=16), around("mpls", number=17)),
+        (around("vxlan", A, B, 7), around("vxlan", B, A, 7)),
+        (around("ipip", A6, B6), around("ipip", B6, A6)),
+    ],
+)  # fmt: skip
+def test_each_direction_tells_its_own_ends_and_ids(out: dict[str, Any], back: dict[str, Any]) -> None:
+    """And the server's side is known by the client's SYN: it is one flow."""
+    hello, answer = recorded()[0], recorded()[1]
+    records = numbered([
+        record(0, flags=SYN, tunnels=[out]),
+        record(1, hello, tunnels=[out]),
+        record(1, answer, source=SERVER, target=CLIENT, tunnels=[back]),
+    ])  # fmt: skip
+    task = fresh()
+    one, two = handle(task, records)
+    text = [
+        {**each, "src_ip": address(each["src_ip"]), "dst_ip": address(each["dst_ip"])} for each in (out, back)
+    ]
+    assert (one["tunnels"], two["tunnels"]) == (text[:1], text[1:])
+    assert (one["vni"], one["vlans"]) == (None, [])
+
+
+def test_a_message_tells_the_tunnels_of_its_first_segment() -> None:
+    stream = recorded()[0]
+    parts = [stream[:100], stream[100:200], stream[200:]]
+    records = numbered([
+        record(1 + 100 * i, part, tunnels=[around("mpls", number=i)]) for i, part in enumerate(parts)
+    ])  # fmt: skip
+    (event,) = events(records)
+    assert [each["id"] for each in event["tunnels"]] == [0]
+
+
+@pytest.mark.parametrize(
+    "tunnels",
+    [
+        [around("gre", b"123", b"123")], [around("gre", A, b"")], [around("x" * 21)],
+        [around("gre", number=-1)], [around("gre", number=1 << 32)], [around("gre")] * 9,
+    ],
+)  # fmt: skip
+def test_tunnels_that_cannot_be_are_rejected(tunnels: list[dict[str, Any]]) -> None:
+    handled = fresh().handle([Incoming(0, None, record(1, b"x", ordinal=0, tunnels=tunnels))])
+    assert [offset for offset, _ in handled.rejected] == [0]
+    assert "tunnels" in str(handled.rejected[0].error)
+
+
 def test_both_directions_are_looked_at() -> None:
     stream = recorded()[0]
     hello = record(500, stream, source=SERVER, target=CLIENT)
@@ -279,7 +353,7 @@ def test_low_water_is_the_oldest_unfinished_flow() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [("src_ip", b"12345"), ("dst_ip", b""), ("src_port", 65536), ("dst_port", -1), ("seq", -1),
-     ("time", -1), ("time", 1 << 62), ("seq", 1 << 32), ("missing", -1), ("transport", 17),
+     ("time", -1), ("time", 1 << 62), ("seq", 1 << 32), ("missing", -1), ("transport", 1),
      ("ttl", 256), ("ip_id", 1 << 20), ("window", -1), ("options", bytes(41))],
 )  # fmt: skip
 def test_a_record_that_cannot_be_is_rejected_and_the_batch_goes_on(field: str, value: object) -> None:
@@ -289,6 +363,14 @@ def test_a_record_that_cannot_be_is_rejected_and_the_batch_goes_on(field: str, v
     assert [offset for offset, _ in handled.rejected] == [0]
     assert field in str(handled.rejected[0].error)
     assert len(handled.outputs) == 1
+
+
+def test_a_datagram_is_counted_and_needs_no_memory() -> None:
+    task = fresh()
+    datagram = record(0, recorded()[0], 0, ordinal=0, transport=17)
+    handled = task.handle([Incoming(0, None, datagram)])
+    assert (handled.outputs, handled.counts) == ([], {("datagrams_not_recognised",): 1})
+    assert task.low_water() is None
 
 
 def test_rebuilding_from_the_low_water_mark_repeats_and_invents_nothing() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+
+from wire.mirrors import TUNNELS
 
 from vermilion_capture.capturefile import CaptureFile
 from vermilion_capture.packet import LINK_TYPES, Segment, segment
@@ -23,7 +25,7 @@ else:
 ROOT = Path(__file__).parents[2]
 OURS = sorted((ROOT / "tests/data").glob("*.pcap"))
 HEAD = 4096
-_SYN = 2
+_SYN, _TCP = 2, 6
 # Nothing of today sends one.
 _SSLV2 = bytes.fromhex("802b01030100120000001001008000002f00000a0000ff000005000004") + bytes(16)
 
@@ -45,7 +47,7 @@ def streams() -> tuple[bytes, ...]:
     """The heads of the directions of all flows."""
     pieces: dict[tuple[object, ...], list[tuple[int, bytes]]] = {}
     for found, _ in _segments():
-        if found.payload:
+        if found.payload and found.transport == _TCP:
             ends = (found.src_ip, found.src_port, found.dst_ip, found.dst_port)
             pieces.setdefault(ends, []).append((found.seq, found.payload))
     return (_SSLV2, *{in_order(each)[:HEAD]: None for each in pieces.values()})
@@ -62,6 +64,31 @@ def frames() -> Iterator[bytes]:
     for _, frame in _segments()[:40]:
         yield bytes([links.index(1)]) + frame
         yield bytes([links.index(101)]) + frame[14:]
+
+
+def runs() -> Iterator[bytes]:
+    """Frames with their lengths before them: of a conversation, in each tunnel, and in fragments."""
+
+    def joined(frames: Iterable[bytes]) -> bytes:
+        return b"".join(len(frame).to_bytes(2, "big") + frame for frame in frames)
+
+    conversation = [frame for _, frame in _segments()[:8] if len(frame) < 1800]
+    yield joined(conversation)
+    for mirror, _, _ in TUNNELS.values():
+        yield joined(map(mirror, conversation))
+        yield joined(part for frame in conversation for part in _in_fragments(mirror(frame)))
+
+
+def _in_fragments(frame: bytes) -> list[bytes]:
+    """An IPv4 packet's frame in two (RFC 791 section 3.2), another one as it is."""
+    if frame[12:14] != b"\x08\0" or len(frame) < 50:
+        return [frame]
+    head, body = frame[:34], frame[34:]
+    parts = [(b"\x20\0", body[:16]), (b"\0\2", body[16:])]
+    return [
+        head[:16] + (20 + len(part)).to_bytes(2, "big") + head[18:20] + field + head[22:] + part
+        for field, part in reversed(parts)
+    ]
 
 
 def captures() -> Iterator[bytes]:

@@ -14,10 +14,13 @@ from typing import Any, NamedTuple
 
 import orjson
 from fingerprint.flowrecords import CLIENT, SERVER, START, record
-from fuzz import decryption, inference, seeds
+from fuzz import datagrams, decryption, inference, seeds
 
 from vermilion_capture.capturefile import CaptureError, CaptureFile
+from vermilion_capture.fragments import Fragments
+from vermilion_capture.items import Origin
 from vermilion_capture.packet import LINK_TYPES, segment
+from vermilion_capture.sieve import Sieve
 from vermilion_fingerprint import tcp
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
 from vermilion_fingerprint.flows import FlowTable, Limits
@@ -110,6 +113,27 @@ def frame(data: bytes) -> None:
     segment(data[1:], links[data[0] % len(links)] if data else links[0])
 
 
+def frames(data: bytes) -> None:
+    """Frames of one run, each with its length before it: tunnels, fragments, and what is published."""
+    sieve = Sieve(4096, fragments=Fragments(datagrams=8, room=1 << 15))
+    at = time = 0
+    for number in range(1, 500):
+        size = int.from_bytes(data[at : at + 2], "big") % 2048
+        one = data[at + 2 : at + 2 + size]
+        at += 2 + size
+        if not one:
+            break
+        time += one[0] * 100_000
+        item = sieve.frame(one, 1, time, ORIGIN)
+        if item is not None:
+            check(len(item.record["payload"]) <= 4096, "of a flow its head is published, no more")
+            check(item.encoded(HEADER, ENCODE_PAYLOAD) == ENCODE_PAYLOAD(item.record), "both encoders agree")
+            check(len(item.record["tunnels"]) <= 4, "tunnels are bounded")
+        check(sieve.fragments.waiting <= 8 and sieve.fragments.held <= 1 << 15, "fragments are bounded")
+        given_up = sum(sieve.fragments.given_up.values())
+        check(sum(sieve.counts.values()) == 2 * number + given_up, "each frame is counted once")
+
+
 def capture(data: bytes) -> None:
     """A capture file."""
     with NamedTemporaryFile(dir=SCRATCH) as file:
@@ -129,6 +153,8 @@ def capture(data: bytes) -> None:
 CODEC = Codec()
 DECODERS = [CODEC.decoder(topic) for topic in (PAYLOADS, FINGERPRINTS, CLASSIFIED)]
 ENCODE = CODEC.encoder(FINGERPRINTS)
+ENCODE_PAYLOAD, HEADER = CODEC.encoder(PAYLOADS), CODEC.header(PAYLOADS)
+ORIGIN = Origin("sensor", "run", True)
 
 
 def decode(data: bytes) -> None:
@@ -209,9 +235,14 @@ TARGETS: dict[str, Target] = {
     **_protocols(),
     "tcp_options": Target(options, seeds.options),
     "frame": Target(frame, seeds.frames),
+    "frames": Target(frames, seeds.runs),
     "capture": Target(capture, seeds.captures),
     "record": Target(decode, seeds.records),
     "segments": Target(segments, seeds.segments),
+    "quic_frames": Target(lambda data: datagrams.quic_frames(data[:MOST], check), datagrams.frames),
+    "quic": Target(lambda data: datagrams.quic_datagrams(data[:MOST], check), datagrams.packets),
+    "dtls": Target(lambda data: datagrams.dtls_datagrams(data[:MOST], check), datagrams.records),
+    "datagrams": Target(lambda data: datagrams.flows(data[:MOST], check), datagrams.conversations),
     "key_log": Target(decryption.key_log, decryption.key_logs),
     "tls_records": Target(decryption.records, decryption.conversations),
     "http2": Target(decryption.frames, decryption.frame_streams),

@@ -8,7 +8,7 @@ from fuzz.targets import TARGETS, Broken, parse
 
 from vermilion_fingerprint import http
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
-from vermilion_fingerprint.protocols import PROTOCOLS, Protocol
+from vermilion_fingerprint.protocols import DATAGRAM_PROTOCOLS, PROTOCOLS, Protocol
 
 MUTANTS = 300
 
@@ -40,8 +40,10 @@ def test_a_target_on_its_seeds_and_near_them(name: str) -> None:
 
 
 def test_every_protocol_is_a_target() -> None:
-    names = {protocol.name for protocol in PROTOCOLS}
-    assert all(any(target.startswith(name) for target in TARGETS) for name in names)
+    names = {protocol.name for protocol in PROTOCOLS} | {
+        name for protocol in DATAGRAM_PROTOCOLS for name in protocol.forms
+    }
+    assert all(any(target.startswith(name.removesuffix("_server")) for target in TARGETS) for name in names)
 
 
 def mutants() -> Iterator[Protocol]:

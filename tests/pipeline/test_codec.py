@@ -29,7 +29,11 @@ class Ids:
         return self.known[schema_id][1] if schema_id in self.known else None
 
 
-RECORD: Any = record(5, b"data", 24, vlans=[1, 2], vni=9)
+TUNNELS = [
+    {"kind": "geneve", "src_ip": b"\1\2\3\4", "dst_ip": b"\5\6\7\x08", "id": 9},
+    {"kind": "ipip", "src_ip": bytes(16), "dst_ip": bytes(16), "id": None},
+]
+RECORD: Any = record(5, b"data", 24, vlans=[1, 2], vni=9, tunnels=TUNNELS)
 
 
 def test_single_object_encoding() -> None:

@@ -19,7 +19,7 @@ from vermilion_pipeline.flowid import community_id
 from vermilion_pipeline.health import Health
 from vermilion_pipeline.memory import MemoryBroker
 from vermilion_pipeline.metrics import Metrics
-from vermilion_pipeline.ports import Broker, BrokerError, Fenced, Message
+from vermilion_pipeline.ports import Broker, BrokerError, Fenced, Message, Partition
 from vermilion_pipeline.runtime import Runtime, StageFailed
 from vermilion_pipeline.stage import Handled, Incoming, Stage, StatelessTask, Task
 from vermilion_pipeline.topics import DEADLETTER, FINGERPRINTS, PAYLOADS, TOPICS, Topic
@@ -290,6 +290,37 @@ def test_a_zombie_is_fenced() -> None:
     with pytest.raises(Fenced):
         for _ in range(10):
             one.step()
+
+
+def test_what_retention_took_is_counted_and_the_rest_is_answered() -> None:
+    broker = prepared(traffic(), 1)
+    payloads = Partition(PAYLOADS.full_name(PREFIX), 0)
+    metrics = Metrics("fingerprint")
+    one = Runtime(
+        broker, FingerprintStage(), CODEC, prefix=PREFIX, instance="one", metrics=metrics, health=Health(),
+        batch_records=10, batch_wait_seconds=0.0,
+    )  # fmt: skip
+    value = metrics.registry.get_sample_value
+    one.step()
+    assert one.totals.consumed == 10
+    assert value("vermilion_records_expired_total") == 0
+    end_of_log = broker.ends([payloads.topic])[payloads]
+    broker.expire(payloads, 50)
+    drain(one)
+    assert value("vermilion_records_expired_total") == 40
+    assert one.totals.consumed == end_of_log - 40
+
+
+def test_a_log_that_begins_late_has_lost_nothing() -> None:
+    broker = prepared(traffic(), 1)
+    broker.expire(Partition(PAYLOADS.full_name(PREFIX), 0), 50)
+    metrics = Metrics("fingerprint")
+    one = Runtime(
+        broker, FingerprintStage(), CODEC, prefix=PREFIX, instance="one", metrics=metrics, health=Health(),
+        batch_wait_seconds=0.0,
+    )  # fmt: skip
+    drain(one)
+    assert metrics.registry.get_sample_value("vermilion_records_expired_total") == 0
 
 
 def test_metrics_and_readiness() -> None:

@@ -32,8 +32,10 @@ class Program:
 
     @property
     def command(self) -> list[str]:
-        """The arguments."""
-        return shlex.split(self.line)
+        """The arguments. ``PIN`` stands for the one of the servers' public key, which is new each time."""
+        pin = WORK / "server.pin"
+        line = self.line.replace("PIN", pin.read_text()) if "PIN" in self.line else self.line
+        return shlex.split(line)
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,15 @@ PROGRAMS = [
     Program("chromium", "chromium",
             f"chromium --headless --no-sandbox --ignore-certificate-errors --dump-dom {WWW}", "BoringSSL"),
     Program("firefox", "firefox", f"firefox-esr --headless --screenshot page.png {WWW}", "NSS"),
+    # Over UDP.
+    Program("chromium-h3", "chromium",
+            "chromium --headless --no-sandbox --origin-to-force-quic-on=www.example.com:4443"
+            " --ignore-certificate-errors-spki-list=PIN --dump-dom https://www.example.com:4443/",
+            "BoringSSL"),
+    Program("openssl-dtls1.2", "openssl",
+            "openssl s_client -dtls1_2 -connect www.example.com:4444", "OpenSSL"),
+    Program("openssl-dtls1.2-mtu", "openssl",
+            "openssl s_client -dtls1_2 -mtu 256 -connect www.example.com:4444", "OpenSSL"),
     # Plain HTTP and SSH: the same machinery carries them.
     Program("http-curl", "curl", "curl http://www.example.com/"),
     Program("http-curl-two", "curl", "curl http://www.example.com/ http://www.example.com/about"),

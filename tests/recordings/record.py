@@ -47,6 +47,8 @@ PROTOCOLS = {
     110: "pop3",
     21: "ftp",
     5432: "postgresql",
+    4443: "quic",
+    4444: "dtls",
 }
 
 SITUATIONS = {
@@ -62,6 +64,9 @@ SITUATIONS = {
     "http_get_post": ["http-curl", "http-curl-post"],
     "http_two_requests": ["http-curl-two"],
     "ssh_openssh": ["ssh"],
+    "quic_chromium": ["chromium-h3"],
+    "dtls12_openssl": ["openssl-dtls1.2"],
+    "dtls12_fragments_openssl": ["openssl-dtls1.2-mtu"],
     "starttls": [each.key for each in programs.UPGRADING],
 }
 

@@ -12,14 +12,16 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from recordings import upgrading
-from recordings.world import TLS12_ONLY, WIRE, WORK, turn_offload_off
+from recordings.world import HOSTS, TLS12_ONLY, WIRE, WORK, turn_offload_off
 
 Request = socket.socket | tuple[bytes, socket.socket]
 
+HTTP3, DTLS = 4443, 4444
 GIT = WORK / "project.git"
 PAGE = b"<!doctype html><html lang=en><title>Example</title><p>An example page.</html>\n"
 VERSION = {
@@ -174,6 +176,28 @@ def start_sshd() -> None:
     subprocess.run([program, "-f", str(config), "-E", log], check=True)
 
 
+def http3(folder: Path, address: str, port: int) -> list[str | Path]:
+    """The command of a server of HTTP/3, with the certificate in ``folder``, which is its home, too.
+
+    Without an address it would answer from any that its host has; so would DTLS's.
+    """
+    config = folder / "Caddyfile"
+    pem = folder / "server.pem"
+    page = PAGE.decode().strip()
+    config.write_text(
+        f"{{\n\tadmin off\n\tauto_https off\n\tservers {{\n\t\tprotocols h1 h2 h3\n\t}}\n}}\n"
+        f"https://:{port} {{\n\tbind {address}\n\ttls {pem} {pem}\n\trespond `{page}`\n}}\n"
+    )
+    return ["env", f"HOME={folder}", "caddy", "run", "--config", config, "--adapter", "caddyfile"]
+
+
+def dtls(folder: Path, address: str, port: int) -> list[str | Path]:
+    """The command of a server of DTLS."""
+    listen = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    pem = folder / "server.pem"
+    return ["openssl", "s_server", "-dtls", "-accept", listen, "-cert", pem, "-key", pem, "-quiet"]
+
+
 def main() -> None:
     """Serve until killed."""
     turn_offload_off(WIRE)
@@ -188,6 +212,11 @@ def main() -> None:
     for port in upgrading.PORTS:
         asked = upgrading.Server(port, tls[False])
         threading.Thread(target=asked.serve_forever, daemon=True).start()
+    address = HOSTS["www.example.com"][0]
+    for command in (http3(WORK, address, HTTP3), dtls(WORK, address, DTLS)):
+        if shutil.which("caddy" if "caddy" in command else "openssl"):
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    time.sleep(2)
     Path(WORK / "ready").touch()
     threading.Event().wait()
 

@@ -57,6 +57,8 @@ def test_a_flow_has_what_its_label_says(file: Path) -> None:
             "pop3": rb"CAPA\r|STLS\r",
             "ftp": rb"AUTH ",
             "postgresql": re.escape(upgrading.SSL_REQUEST),
+            "dtls": rb"\x16\xfe",
+            "quic": rb"[\xc0-\xff]\x00\x00\x00\x01",
         }
         assert re.match(expected[each["protocol"]], start), each
 

@@ -16,11 +16,13 @@ SO_TIMESTAMPNS = 35
 LARGEST_FRAME = 1514
 PAYLOAD_KEPT = 8192
 FIN, SYN, RST = 1, 2, 4
+NO_FLAGS = 0  # of no TCP segment: each but the first acknowledges
+TRANSPORTS = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One captured Ethernet frame that carries TCP."""
+    """One captured Ethernet frame that carries TCP, or UDP: then it has no flags."""
 
     time_ns: int
     data: bytes
@@ -32,7 +34,7 @@ class Frame:
 
 @dataclass
 class Flow:
-    """One TCP connection, from the end that opened it, and the frames of it that are kept."""
+    """One connection, from the end that opened it, and the frames of it that are kept."""
 
     client: tuple[str, int]
     server: tuple[str, int]
@@ -66,22 +68,24 @@ class Flow:
 
 
 def parse(data: bytes, time_ns: int = 0) -> Frame | None:
-    """Read the addresses and ports of an Ethernet frame; none unless it carries TCP."""
+    """Read the addresses and ports of an Ethernet frame; none unless it carries TCP or UDP."""
     kind, packet = data[12:14], data[14:]
-    if kind == b"\x08\x00" and packet[9] == socket.IPPROTO_TCP:
+    if kind == b"\x08\x00" and packet[9] in TRANSPORTS:
         head, length = (packet[0] & 15) * 4, int.from_bytes(packet[2:4], "big")
-        addresses = packet[12:16], packet[16:20]
-    elif kind == b"\x86\xdd" and packet[6] == socket.IPPROTO_TCP:
+        transport, addresses = packet[9], (packet[12:16], packet[16:20])
+    elif kind == b"\x86\xdd" and packet[6] in TRANSPORTS:
         head, length = 40, 40 + int.from_bytes(packet[4:6], "big")
-        addresses = packet[8:24], packet[24:40]
+        transport, addresses = packet[6], (packet[8:24], packet[24:40])
     else:
         return None
-    tcp = packet[head:length]
-    ports = struct.unpack_from("!HH", tcp)
+    carried = packet[head:length]
+    ports = struct.unpack_from("!HH", carried)
     source, target = (
         (str(ip_address(address)), port) for address, port in zip(addresses, ports, strict=True)
     )
-    return Frame(time_ns, data, source, target, tcp[13], tcp[(tcp[12] >> 4) * 4 :])
+    if transport == socket.IPPROTO_UDP:
+        return Frame(time_ns, data, source, target, NO_FLAGS, carried[8:])
+    return Frame(time_ns, data, source, target, carried[13], carried[(carried[12] >> 4) * 4 :])
 
 
 class Recorder:
@@ -127,7 +131,7 @@ class Recorder:
         if len(data) > LARGEST_FRAME:
             self.problems.append(f"a frame of {len(data)} bytes: segmentation is still left to the interface")
         ends = frozenset((frame.source, frame.target))
-        opens = frame.flags & (SYN | 16) == SYN
+        opens = frame.flags & (SYN | 16) == SYN or (frame.flags == NO_FLAGS and ends not in self._flows)
         if opens and ends in self._flows:
             if not self._flows[ends].sent or not any(self._flows[ends].sent.values()):
                 self._flows[ends].add(frame)  # the same opening once more

@@ -17,6 +17,8 @@ import socket
 import struct
 import subprocess
 import sys
+from base64 import b64encode
+from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -125,7 +127,10 @@ def _names() -> None:
 
 
 def certificates(folder: Path, names: list[str]) -> None:
-    """Write an authority's certificate, ``ca.pem``, and a server's with its key, ``server.pem``."""
+    """Write an authority's certificate, ``ca.pem``, and a server's with its key, ``server.pem``.
+
+    ``server.pin`` is the SHA-256 of its public key, as RFC 7469 2.4 writes it.
+    """
     now = datetime.datetime.now(datetime.UTC)
 
     def certificate(
@@ -163,6 +168,10 @@ def certificates(folder: Path, names: list[str]) -> None:
     server = certificate(names[0], key, "Example CA", authority_key)
     pem = serialization.Encoding.PEM
     (folder / "ca.pem").write_bytes(authority.public_bytes(pem))
+    public = key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    (folder / "server.pin").write_text(b64encode(sha256(public).digest()).decode())
     (folder / "server.pem").write_bytes(
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + server.public_bytes(pem)

@@ -92,8 +92,12 @@ def mercury(capture: Path) -> Iterator[Told]:
         if kind == "tls":
             sorted_ = event["format"] == "tls/1"
             yield told(event, "tls/1" if sorted_ else "tls", text if sorted_ else text.partition("/")[2])
+        elif kind == "dtls":
+            yield told(event, "dtls/1" if event["format"] == "tls/1" else "dtls", text)
         elif event["format"] == "tls":
-            if kind in ("tls_server", "ssh", "ssh_server"):
+            if kind in ("quic", "dtls_server"):
+                yield told(event, kind, text)
+            elif kind in ("tls_server", "ssh", "ssh_server"):
                 form = kind if kind == "tls_server" else "ssh"
                 yield told(event, form, text.partition("/")[2])
             else:

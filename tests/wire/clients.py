@@ -24,6 +24,9 @@ _TLS13 = _TCP | {("client", "tls"), ("server", "tls_server")}
 # Before TLS 1.3 certificates travel in the clear (RFC 8446 section 2).
 _TLS12 = _TLS13 | {("server", "tls_certificate")}
 
+_DTLS: Messages = frozenset({("client", "dtls"), ("server", "dtls_server")})
+_QUIC: Messages = frozenset({("client", "quic")})
+
 _CURL = "curl --silent --show-error --output {folder}/{copy} --cacert {folder}/ca.pem"
 _OPENSSL = "openssl s_client -CAfile {folder}/ca.pem -quiet -verify_return_error"
 _GET = b"GET / HTTP/1.0\r\n\r\n"
@@ -51,11 +54,15 @@ class Client:
             return "sshd is not installed (openssh-server)"
         if self.port == H2 and shutil.which("nghttpd") is None:
             return "nghttpd is not installed (nghttp2-server)"
+        if self.told == _QUIC and shutil.which("caddy") is None:
+            return "no server of HTTP/3 is installed (caddy)"
         return None if shutil.which(program) else f"{program} is not installed"
 
     def command(self, address: str, folder: Path, copy: int) -> list[str]:
         """Its arguments."""
+        pin = folder / "server.pin"
         places = {
+            "pin": pin.read_text() if pin.exists() else "",
             "address": address, "bracketed": f"[{address}]" if ":" in address else address,
             "folder": folder, "copy": f"{self.name}-{copy}", "name": NAME, "long_name": LONG_NAME,
         }  # fmt: skip
@@ -86,6 +93,20 @@ CLIENTS = {
     )
 }  # fmt: skip
 
+# Over UDP. A datagram of QUIC's has 1,200 bytes or more (RFC 9000 14); s_server has one client at a time.
+DATAGRAM_CLIENTS = {
+    client.name: client
+    for client in (
+        Client("openssl-dtls", 4444, "openssl s_client -dtls1_2 -mtu 256 -CAfile {folder}/ca.pem"
+               " -verify_return_error -connect {bracketed}:4444 -servername {name}", _DTLS),
+        Client("chromium-h3", 4443, "chromium --headless --no-sandbox --disable-gpu --no-proxy-server"
+               " --disable-background-networking --origin-to-force-quic-on={name}:4443"
+               " --ignore-certificate-errors-spki-list={pin}"
+               " '--host-resolver-rules=MAP {name} {bracketed}' --user-data-dir={folder}/{copy}"
+               " --dump-dom https://{name}:4443/", _QUIC, browser=True),
+    )
+}  # fmt: skip
+
 
 def run_all(
     where: Namespace, address: str, folder: Path, copies: Mapping[str, int], key_log: Path | None = None
@@ -100,7 +121,7 @@ def run_all(
     started: list[tuple[str, Path, subprocess.Popen[bytes]]] = []
     try:
         for name, often in copies.items():
-            client = CLIENTS[name]
+            client = (CLIENTS | DATAGRAM_CLIENTS)[name]
             for copy in range(often):
                 said, log = folder / f"{name}-{copy}.in", folder / f"{name}-{copy}.log"
                 said.write_bytes(client.stdin)

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from recordings.wire import ETH_P_ALL, SYN, parse
+from recordings.wire import ETH_P_ALL, NO_FLAGS, SYN, parse
 from wire.mirrors import Mirror
 
 ACK = 16
@@ -218,3 +218,5 @@ class Wire:
             flow.to_server += len(found.payload)
         elif flow := flows.get((found.target, found.source)):
             flow.to_client += len(found.payload)
+        elif found.flags == NO_FLAGS:  # UDP: who is heard first is the client
+            flows[found.source, found.target] = Carried(found.source, found.target, len(found.payload))

@@ -10,11 +10,11 @@ from typing import Literal
 from cli.command import vermilion
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
-from wire.clients import CLIENTS, LONG_NAME, NAME, run_all
+from wire.clients import CLIENTS, DATAGRAM_CLIENTS, LONG_NAME, NAME, run_all
 from wire.forwarder import Conditions, Report
 from wire.mirrors import MIRRORS
 from wire.observers import Event, Marks, recording, telling
-from wire.servers import serving
+from wire.servers import serving, serving_datagrams
 from wire.topology import SERVER, SERVER6, town
 
 ROUGH = Conditions(loss=0.05, reorder=0.25, duplicate=0.02, delay=0.001)
@@ -24,7 +24,7 @@ FLOWS = int(os.environ.get("VERMILION_WIRE_FLOWS", "2"))
 
 @dataclass(frozen=True)
 class Situation:
-    """What a round is played on; ``mtu``: of the ends."""
+    """What a round is played on; ``mtu``: of the ends; ``udp``: by the clients over UDP, and no others."""
 
     conditions: Conditions = ROUGH
     mirror: str = "untagged"
@@ -32,6 +32,7 @@ class Situation:
     mtu: int = 576
     ipv6: bool = False
     offloads: bool = False
+    udp: bool = False
 
 
 @dataclass
@@ -50,10 +51,12 @@ class Observation:
     recorded: int | None = None
 
 
-def copies() -> Mapping[str, int]:
+def copies(*, udp: bool = False) -> Mapping[str, int]:
     """How often each client runs that is installed here."""
     return {
-        name: 1 if client.browser else FLOWS for name, client in CLIENTS.items() if client.missing() is None
+        name: 1 if client.browser or udp else FLOWS
+        for name, client in (DATAGRAM_CLIENTS if udp else CLIENTS).items()
+        if client.missing() is None
     }
 
 
@@ -61,18 +64,23 @@ def play(situation: Situation, seed: int, folder: Path) -> Observation:
     """Play one round in a folder of its own."""
     mirror, _ = MIRRORS[situation.mirror]
     file = folder / "monitor.pcap"
+    address = SERVER6 if situation.ipv6 else SERVER
     with (
         town(
             situation.mtu, situation.conditions, seed, mirror, situation.mirrored, offloads=situation.offloads
         ) as here,
-        serving(here.servers, folder, [NAME, LONG_NAME]),
+        (
+            serving_datagrams(here.servers, folder, [NAME], address)
+            if situation.udp
+            else serving(here.servers, folder, [NAME, LONG_NAME])
+        ),
         recording(here.monitor, file) as recorder,
         telling("scan", "-e", "-a", "-c", here.monitor) as scan,
     ):
         marks = Marks(here.wire.tell, scan, recorder)
         marks.begin()
         here.wire.start()
-        run_all(here.clients, SERVER6 if situation.ipv6 else SERVER, folder, copies())
+        run_all(here.clients, address, folder, copies(udp=situation.udp))
         here.wire.settle()
         here.wire.stop()
         marks.end()

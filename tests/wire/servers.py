@@ -12,7 +12,7 @@ from socketserver import BaseServer
 from typing import Any
 
 from recordings import upgrading
-from recordings.servers import Handler, Server, contexts
+from recordings.servers import DTLS, HTTP3, Handler, Server, contexts, dtls, http3
 from recordings.world import certificates
 from wire.netns import Namespace, wait_for
 
@@ -75,6 +75,21 @@ def _start(server: BaseServer, stack: ExitStack) -> None:
 
 
 @contextmanager
+def serving_datagrams(where: Namespace, folder: Path, names: list[str], address: str) -> Iterator[None]:
+    """Serve HTTP/3 and DTLS at an address in a namespace; what is not installed is left out."""
+    certificates(folder, names)
+    with ExitStack() as stack:
+        for program, port, command in (
+            ("caddy", HTTP3, http3(folder, address, HTTP3)),
+            ("openssl", DTLS, dtls(folder, address, DTLS)),
+        ):
+            if shutil.which(program):
+                stack.enter_context(running(where.command(command), folder / f"{program}.log"))
+                _wait_for_listener(where, port, "udp")
+        yield
+
+
+@contextmanager
 def running(command: Sequence[str | Path], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a command in a process group of its own, which is killed at the end."""
     with log.open("wb") as out:
@@ -109,10 +124,12 @@ def _sshd(folder: Path) -> list[str | Path]:
     return ["unshare", "--mount", "sh", "-c", start, SSHD, config]
 
 
-def _wait_for_listener(where: Namespace, port: int) -> None:
+def _wait_for_listener(where: Namespace, port: int, transport: str = "tcp") -> None:
+    state = {"tcp": "0A", "udp": "07"}[transport]  # TCP_LISTEN; of UDP, not connected
+
     def listens() -> bool:
-        table = Path(f"/proc/{where.pid}/net")
-        rows = [line.split() for name in ("tcp", "tcp6") for line in (table / name).read_text().splitlines()]
-        return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)  # TCP_LISTEN
+        tables = [Path(f"/proc/{where.pid}/net") / name for name in (transport, f"{transport}6")]
+        rows = [line.split() for table in tables for line in table.read_text().splitlines()]
+        return any(row[1].endswith(f":{port:04X}") and row[3] == state for row in rows)
 
     wait_for(listens, f"a server on port {port}")

@@ -11,7 +11,7 @@ from cli.command import vermilion
 from e2e.services import Service
 from e2e.services import wait_for as wait_for_service
 from wire.clients import LONG_NAME, NAME, run_all
-from wire.mirrors import MIRRORS
+from wire.mirrors import MIRRORS, TUNNELS
 from wire.netns import wait_for, why_not
 from wire.observers import Event, Marks, is_mark, recording, telling
 from wire.rounds import ROUGH, copies, scan_file
@@ -22,8 +22,9 @@ from wire.topology import SERVER, town
 OWN = {"event_id", "sensor", "run", "replayed"}
 # What an event tells beyond what scan tells.
 BEYOND = OWN | {"type", "community_id", "vlans", "vni", "syn"}
-# Each looks at the same link, with so many workers.
+# Each looks at the same link, with so many workers: of tunnels over UDP one, as the kernel sees outer ports.
 SENSORS = {"one worker": 1, "two workers": 2}
+ALONE = {"one worker": 1}
 
 pytestmark = [
     pytest.mark.kafka,
@@ -32,11 +33,14 @@ pytestmark = [
 
 
 # Frames with two tags are cut before they are sent (vlan_features_check in linux/if_vlan.h): merged have one.
-@pytest.mark.parametrize(("tags", "merged"), [("802.1ad", False), ("802.1Q", True)])
+@pytest.mark.parametrize(
+    ("around", "merged", "sensors"),
+    [("802.1ad", False, SENSORS), ("802.1Q", True, SENSORS), ("tunnels", False, ALONE)],
+)
 def test_live_capture_equals_tcpdumps_file(
-    tags: str, merged: bool, kafka_bootstrap: str, tmp_path: Path
+    around: str, merged: bool, sensors: dict[str, int], kafka_bootstrap: str, tmp_path: Path
 ) -> None:
-    mirror, vlans = MIRRORS[tags]
+    mirror, vlans = MIRRORS[around]
     file = tmp_path / "monitor.pcap"
     here = ("-b", kafka_bootstrap, "--topic-prefix", f"wire-{uuid.uuid4().hex[:8]}.")
     _, bootstrap, _, prefix = here
@@ -57,14 +61,14 @@ def test_live_capture_equals_tcpdumps_file(
             pytest.skip("tcpdump is not installed")
         capturing = [
             start("capture", number, "-i", place.monitor, "--sensor", sensor, "--workers", str(workers))
-            for number, (sensor, workers) in enumerate(SENSORS.items())
+            for number, (sensor, workers) in enumerate(sensors.items())
         ]
         wait_for_service(
             lambda: [service.metric("partitions_assigned") for service in answering] == [3, 3],
             "the partitions to be given",
         )
         told = stack.enter_context(telling("tail", "--format", "json", "--from", "beginning", *here))
-        marks = Marks(place.wire.tell, told, recorder, SENSORS)
+        marks = Marks(place.wire.tell, told, recorder, sensors)
         marks.begin()
         place.wire.start()
         run_all(place.clients, SERVER, tmp_path, copies())
@@ -74,10 +78,13 @@ def test_live_capture_equals_tcpdumps_file(
         assert recorder.stop() == place.wire.report.counts["mirrored"]
         # Workers tell their numbers now and then.
         wait_for_service(
-            lambda: [service.metric("capture_merged_total") > 0 for service in capturing] == [merged] * 2,
+            lambda: (
+                [service.metric("capture_merged_total") > 0 for service in capturing]
+                == [merged] * len(sensors)
+            ),
             "merged frames to be counted",
         )
-        assert [service.stop() for service in capturing] == [0, 0]
+        assert [service.stop() for service in capturing] == [0] * len(sensors)
         published = vermilion("capture", file, "--sensor", "file", *here)
         assert published.returncode == 0, published.stderr
         scanned = scan_file(file)
@@ -87,16 +94,20 @@ def test_live_capture_equals_tcpdumps_file(
         )
         assert [service.stop() for service in answering] == [0, 0]
         told.stop()
-    for sensor, workers in SENSORS.items():
+    for sensor, workers in sensors.items():
         # Each worker is a run, and has some of the flows.
         assert len({event["run"] for event in told.events if event["sensor"] == sensor}) == workers
         assert of(told.events, sensor) == of(told.events, "file")
     assert Counter(canonical(e, BEYOND) for e in told.events if e["sensor"] == "file") == Counter(
         canonical(e, set()) for e in scanned
     )
-    assert all(event["vlans"] == vlans for event in told.events)
+    if around == "tunnels":
+        kinds = {each["kind"] for event in told.events for each in event["tunnels"]}
+        assert kinds == {each["kind"] for _, each_around, _ in TUNNELS.values() for each in each_around}
+    else:
+        assert all(event["vlans"] == vlans for event in told.events)
     assert {(event["sensor"], event["replayed"]) for event in told.events} == {
-        ("file", True), *((sensor, False) for sensor in SENSORS),
+        ("file", True), *((sensor, False) for sensor in sensors),
     }  # fmt: skip
 
 

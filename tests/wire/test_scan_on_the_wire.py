@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from wire.clients import CLIENTS, LONG_NAME, NAME, Client
 from wire.conftest import Observe
 from wire.forwarder import Carried, Conditions
+from wire.mirrors import IN_TURN, TUNNELS
 from wire.observers import Event, is_mark
 from wire.rounds import ROUGH, Observation, Situation, copies
 
@@ -21,6 +23,7 @@ SITUATIONS = {
     "rough, mirrored as sent, tagged, IPv6": Situation(mirror="802.1Q", mirrored="sent", mtu=1280, ipv6=True),
     "rough, two tags": Situation(mirror="802.1ad"),
     "rough, merged frames": Situation(offloads=True),
+    "rough, each flow in another tunnel": Situation(mirror="tunnels"),
 }
 FIRST = int(os.environ.get("VERMILION_WIRE_SEED", "1"))
 SEEDS = range(FIRST, FIRST + int(os.environ.get("VERMILION_WIRE_ROUNDS", "1")))
@@ -167,3 +170,21 @@ def test_hellos_are_split(observe: Observe) -> None:
     told: list[Any] = [told for _, told in connections(observe(Situation(), FIRST), CLIENTS["curl"])]
     assert told
     assert all(event["reassembled"] for events in told for _, event in events if kind(event) == "tls")
+
+
+def test_each_event_tells_the_tunnel_that_its_flow_was_in(observe: Observe) -> None:
+    seen = observe(Situation(mirror="tunnels"), FIRST)
+    used = set()
+    for event in seen.events:
+        one, two = (
+            socket.inet_aton(event[f"{side}_ip"]) + event[f"{side}_port"].to_bytes(2, "big")
+            for side in ("src", "dst")
+        )
+        name = IN_TURN.chosen[min(one, two), max(one, two)]
+        used.add(name)
+        told = [(each["kind"], each.get("id")) for each in event["tunnels"]]
+        assert told == [
+            (each["kind"], each["id"][one < two] if isinstance(each["id"], dict) else each["id"])
+            for each in TUNNELS[name][1]
+        ]
+    assert used == set(TUNNELS)

@@ -12,10 +12,17 @@ from pathlib import Path
 
 import pytest
 from capture.frames import ETHER
+from scapy.contrib.geneve import GENEVE
+from scapy.contrib.gtp import GTP_U_Header
+from scapy.contrib.mpls import MPLS
 from scapy.layers.inet import IP, TCP
-from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import GRE, Dot1AD, Dot1Q, Ether
+from scapy.layers.ppp import PPPoE
+from scapy.layers.vxlan import VXLAN
+from scapy.packet import Packet
 from wire.forwarder import Conditions, verdicts
-from wire.mirrors import MIRRORS
+from wire.mirrors import MIRRORS, TUNNELS
 from wire.netns import Namespace, wait_for, why_not
 from wire.topology import town
 
@@ -46,6 +53,27 @@ def test_a_mirror_s_tags_are_what_scapy_reads(name: str, kinds: Sequence[type[Do
     read = Ether(mirror(bytes(frame)))
     assert [read[kind].vlan for kind in kinds] == vlans
     assert bytes(read[IP]) == bytes(frame[IP])
+
+
+LAYERS: dict[str, list[type[Packet]]] = {
+    "gre": [GRE], "gre of frames": [GRE], "ipip": [], "vxlan": [VXLAN], "geneve": [GENEVE],
+    "gtp-u": [GTP_U_Header], "mpls": [MPLS, MPLS], "pseudowire": [MPLS], "pppoe": [PPPoE],
+    "nested": [GRE, VXLAN],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TUNNELS)
+@pytest.mark.parametrize(
+    "network", [IP(src="192.0.2.1", dst="192.0.2.2"), IPv6(src="2001:db8::1", dst="2001:db8::2")]
+)
+def test_a_tunnel_is_what_scapy_reads(name: str, network: Packet) -> None:
+    mirror, _, vlans = TUNNELS[name]
+    frame = ETHER / network / TCP(sport=1, dport=2)
+    read = Ether(mirror(bytes(frame)))
+    layers = [read, *read.iterpayloads()]
+    assert [type(layer) for layer in layers if type(layer) in set().union(*LAYERS.values())] == LAYERS[name]
+    assert bytes(layers[-2]) == bytes(frame[TCP].underlayer)
+    assert [layer.vlan for layer in layers if isinstance(layer, Dot1Q)] == vlans
 
 
 @needs_namespaces

@@ -1,17 +1,17 @@
 """Vermilion: which program, on which operating system, opened this connection?
 
 The library: parsers and ``scan``, without Kafka, scapy or a command line. ``TLS.parse`` takes the
-bytes of a TCP stream, ``scan`` a capture file.
+bytes of a TCP stream, ``QUIC.parse`` UDP payloads, ``scan`` a capture file.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vermilion.library import TLS
+    from vermilion.library import QUIC, TLS
     from vermilion.scanner import scan
     from vermilion_fingerprint.cursor import Malformed, NeedMore
 
-__all__ = ["TLS", "Malformed", "NeedMore", "scan"]
+__all__ = ["QUIC", "TLS", "Malformed", "NeedMore", "scan"]
 
 
 def __getattr__(name: str) -> object:
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> object:
     from vermilion import library, scanner
     from vermilion_fingerprint import cursor
 
-    homes = {"TLS": library, "scan": scanner, "Malformed": cursor, "NeedMore": cursor}
+    homes = {"QUIC": library, "TLS": library, "scan": scanner, "Malformed": cursor, "NeedMore": cursor}
     found: object = getattr(homes[name], name)
     globals()[name] = found
     return found

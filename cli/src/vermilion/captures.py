@@ -32,9 +32,7 @@ def find(named: list[str], tell: Callable[[str], object]) -> list[Path]:
 
 def _in_folder(folder: Path, tell: Callable[[str], object]) -> list[Path]:
     captures, left = [], []
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir():
-            continue
+    for path in _files(folder):
         if not path.is_file():  # opening a pipe would wait for its writer
             left.append(f"{path}: no regular file")
             continue
@@ -50,3 +48,24 @@ def _in_folder(folder: Path, tell: Callable[[str], object]) -> list[Path]:
     if not captures:
         raise CommandFailed(f"{folder}: no capture is in it ({len(left)} other files)")
     return captures
+
+
+def _files(folder: Path) -> list[Path]:
+    """All that is no folder, each once: a file of several names by the first of those that are not hidden.
+
+    Kubernetes lays a ConfigMap's files out as links into a hidden folder beside them.
+    """
+    once: dict[tuple[int, int], Path] = {}
+    for path in sorted(folder.rglob("*"), key=lambda path: (_hidden(path.relative_to(folder)), path)):
+        if path.is_dir():
+            continue
+        try:
+            status = path.stat()
+        except OSError:  # a link to nowhere, which is told like any file that cannot be read
+            status = path.lstat()
+        once.setdefault((status.st_dev, status.st_ino), path)
+    return sorted(once.values())
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -17,6 +17,10 @@ def line_of(event: Mapping[str, Any]) -> dict[str, Any]:
     line: dict[str, Any] = {
         name: event[name] for name in ("src_ip", "dst_ip", "src_port", "dst_port", "protocol")
     }
+    if tunnels := event.get("tunnels"):
+        line["tunnels"] = [
+            {name: value for name, value in each.items() if value not in (None, "")} for each in tunnels
+        ]
     line["event_start"] = event["event_start"] / 1e6
     line["fingerprints"] = event["fingerprints"]
     if context := _known(event.get(event["type"])):
@@ -53,6 +57,10 @@ def payload_json(record: Mapping[str, Any]) -> bytes:
     line = {name: value.hex() if isinstance(value, bytes) else value for name, value in record.items()}
     for name in ("src_ip", "dst_ip"):
         line[name] = address(record[name])
+    line["tunnels"] = [
+        {**each, "src_ip": address(each["src_ip"]), "dst_ip": address(each["dst_ip"])}
+        for each in record["tunnels"]
+    ]
     line["time"] = record["time"] / 1e6
     return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 

@@ -18,7 +18,7 @@ from vermilion.verifying import Verifier
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.pacing import Pace
 from vermilion_capture.replay import Choice, ReplayPublisher, ReplaySource
-from vermilion_capture.source import summary
+from vermilion_capture.source import Policy, summary
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.ports import Broker
 from vermilion_pipeline.topics import PAYLOADS
@@ -33,7 +33,7 @@ class Order:
 
     captures: list[Path]
     sensor: str
-    depth: int
+    policy: Policy
     choice: Choice | None = None
     options: dict[str, Any] = field(default_factory=dict)
     """What of this the records depend on, in words that compare."""
@@ -134,7 +134,7 @@ class Replay:
         source = ReplaySource(
             path,
             order.sensor,
-            order.depth,
+            order.policy,
             choice=order.choice,
             pace=pace,
             run=position.run or None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.heads import DEPTH
 from vermilion_capture.source import FileSource, Policy, Source
-from vermilion_fingerprint.protocols import all_forms
+from vermilion_fingerprint.protocols import all_forms, datagram_forms
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.records import Classification
 from vermilion_pipeline.stage import Incoming
@@ -59,9 +59,15 @@ def scan(
         types = TYPES | DECRYPTED if types is TYPES else types
     if depth is None:
         depth = DEPTH if log is None else 0
-    source = FileSource(Path(path), gethostname(), Policy(depth))
+    source = FileSource(Path(path), gethostname(), policy_for(types, depth))
     stage = stage_for(types, readable, knowledge, log)
     return events(source, stage, knowledge, alternatives, types=types)
+
+
+def policy_for(types: Container[str] | None, depth: int) -> Policy:
+    """What is read of a capture for the forms wanted: datagrams only where one of theirs is."""
+    udp = types is None or any(form in types for form in datagram_forms())
+    return Policy(depth, transports=("tcp", "udp") if udp else ("tcp",))
 
 
 def stage_for(

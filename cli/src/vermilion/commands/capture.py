@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vermilion.commands.options import Files, Http, Kafka, Prefix, Read, Servers, capture_files, settings
+from vermilion.commands.options import (
+    Files,
+    Http,
+    Kafka,
+    Prefix,
+    Read,
+    Servers,
+    Transport,
+    capture_files,
+    settings,
+)
 from vermilion.commands.progress import bytes_read, status_line
 from vermilion.commands.publishing import Session, publishing, served, tell_end
 from vermilion.interrupts import at_once, interrupts
@@ -48,11 +58,12 @@ def capture(
         int | None, typer.Option(help="Processes that share the flows of the interfaces.", show_default="1")
     ] = None,
     exclude_port: Annotated[
-        list[int] | None, typer.Option(metavar="PORT", help="TCP port to leave out; may be repeated.")
+        list[int] | None, typer.Option(metavar="PORT", help="Port to leave out; may be repeated.")
     ] = None,
     exclude_network: Annotated[
         list[str] | None, typer.Option(metavar="CIDR", help="Network to leave out; may be repeated.")
     ] = None,
+    transport: Transport = None,
     sensor: Annotated[
         str | None, typer.Option(help="Who captured it.", show_default="this machine's name")
     ] = None,
@@ -76,12 +87,15 @@ def capture(
         bootstrap_servers, kafka, topic_prefix=topic_prefix, sensor=sensor, http_port=http_port,
         interface=interface, bpf=bpf, promiscuous=promiscuous, snaplen=snaplen, ring_mib=ring_mib,
         workers=workers, depth=depth, exclude_port=exclude_port, exclude_network=exclude_network,
+        transport=transport,
     )  # fmt: skip
     given = [*(read or []), *(files or [])]
     if given and interface:
         raise typer.BadParameter("name files or interfaces, not both", param_hint="-i")
     paths = capture_files(given, optional=bool(config.interface))
-    policy = Policy(config.depth, tuple(config.exclude_port), tuple(config.exclude_network))
+    policy = Policy(
+        config.depth, tuple(config.exclude_port), tuple(config.exclude_network), tuple(config.transport)
+    )
     try:
         Sieve(0, policy.ports, policy.networks)
     except ValueError as error:

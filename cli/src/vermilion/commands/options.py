@@ -1,11 +1,20 @@
 """Options that several commands share, and the settings they make."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vermilion_pipeline.settings import Settings, is_secret, load
+
+
+class TransportName(StrEnum):
+    """The transport protocols of which capture publishes."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
 
 Files = Annotated[
     list[Path] | None, typer.Argument(metavar="FILE…", help="Capture files; -: standard input.")
@@ -59,6 +68,15 @@ KeyLog = Annotated[
 ]
 Depth = Annotated[
     int, typer.Option("--depth", min=0, help="Bytes per direction of a flow that are looked at; 0: all.")
+]
+Transport = Annotated[
+    list[TransportName] | None,
+    typer.Option(
+        "--transport",
+        help="What is published of; may be repeated.",
+        show_default="both",
+        case_sensitive=False,
+    ),
 ]
 
 _STDIN = Path("-")

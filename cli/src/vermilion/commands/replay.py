@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vermilion.commands.options import Depth, Kafka, Prefix, Servers, settings
+from vermilion.commands.options import Depth, Kafka, Prefix, Servers, Transport, TransportName, settings
 
 if TYPE_CHECKING:
     from vermilion.replaying import Replay
@@ -73,6 +73,7 @@ def replay(
         str | None, typer.Option(help="Who captured it.", show_default="this machine's name")
     ] = None,
     depth: Depth = 16_384,
+    transport: Transport = None,
     bootstrap_servers: Servers = None,
     topic_prefix: Prefix = None,
     kafka: Kafka = None,
@@ -101,6 +102,7 @@ def replay(
     from vermilion.commands.replaybar import replay_bar
     from vermilion.replaying import Order, Replay
     from vermilion_capture.replay import Choice
+    from vermilion_capture.source import Policy
     from vermilion_pipeline.service import broker_and_codec, naming_rights
 
     factor = _speed(speed)
@@ -111,12 +113,21 @@ def replay(
     if factor is not None or rate is not None:
         # A batch of 10 ms would be seen between packets that were 1 ms apart.
         config.kafka = {"linger.ms": "0", **config.kafka}
+    transports = tuple(sorted({each.value for each in transport or TransportName}))
     order = Order(
         find(named, _tell),
         config.sensor,
-        depth,
+        Policy(depth, transports=transports),
         Choice(first, last, bpf) if first or last or bpf else None,
-        {"sensor": config.sensor, "depth": depth, "start": start, "end": end, "bpf": bpf, "loop": loop},
+        {
+            "sensor": config.sensor,
+            "depth": depth,
+            "transport": ",".join(transports),
+            "start": start,
+            "end": end,
+            "bpf": bpf,
+            "loop": loop,
+        },
         factor,
         rate,
         loop,

@@ -78,11 +78,11 @@ def scan(
     Without -e and --types: tcp, tls, tls_server, http, http_server; with -s what it decrypts, too.
     """
     from vermilion.commands.decrypting import open_key_log, tell_decrypted
-    from vermilion.scanner import DECRYPTED, TYPES, events, stage_for
+    from vermilion.scanner import DECRYPTED, TYPES, events, policy_for, stage_for
     from vermilion_capture.frame import CaptureError
     from vermilion_capture.heads import DEPTH
     from vermilion_capture.live import LiveCapture, LiveSource
-    from vermilion_capture.source import FileSource, Policy, Source
+    from vermilion_capture.source import FileSource, Source
 
     if lookup is not None:
         look_up(lookup, fp_db)
@@ -94,7 +94,7 @@ def scan(
     if keylog is not None:
         log = open_key_log(keylog, may_come=capture is not None)
         wanted = TYPES | DECRYPTED if wanted is TYPES else wanted
-    policy = Policy(depth if depth is not None else DEPTH if log is None else 0)
+    policy = policy_for(wanted, depth if depth is not None else DEPTH if log is None else 0)
     knowledge = None
     if analysis:
         from vermilion_classify.store import load

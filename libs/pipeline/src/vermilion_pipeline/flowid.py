@@ -13,6 +13,9 @@ from struct import Struct
 FLOW_IDLE = 60_000_000
 FLOW_LIFE = 600_000_000
 
+# Kinds of tunnels of which both directions have the same id, which tells apart flows of the same addresses.
+NETWORKS = frozenset({"vxlan", "geneve", "gre", "pppoe"})
+
 _TAIL = Struct(">BBHH")
 
 

@@ -13,6 +13,9 @@ _COUNTED = {
     "parse_errors": ("Messages that are malformed, by the RFC's name of the field", ["protocol", "field"]),
     "messages_truncated": ("Messages whose end was never seen", ["protocol"]),
     "streams_not_recognised": ("Directions of flows that begin like no known protocol", []),
+    "datagrams_not_recognised": ("UDP flows that begin like no known protocol", []),
+    "datagrams_cut": ("Datagrams that the capture cut off before what was looked for", ["protocol"]),
+    "quic_not_decrypted": ("QUIC that was not decrypted, by why", ["version", "reason"]),
     "segments_of_finished_flows": ("Segments of flows that were done or forgotten", []),
     "gaps_given_up": ("Directions closed with a piece missing, by what bound", ["bound"]),
     "windows_full": ("Messages that were longer than the 64 KiB that are kept", []),
@@ -68,6 +71,9 @@ class Metrics:
         self.dead_letters = self._counter("dlq", "Records sent to the dead-letter topic", ["reason"])
         self.aborted = self._counter(
             "transactions_aborted", "Transactions aborted and handled again", ["reason"]
+        )
+        self.expired = self._counter(
+            "records_expired", "Records that retention deleted before they were read"
         )
         self.rebuilt = self._counter("records_rebuilt", "Records read again to rebuild a partition's state")
         self.commit_seconds = Histogram(

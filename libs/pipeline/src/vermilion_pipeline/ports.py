@@ -108,6 +108,9 @@ class Consumer(Protocol):
     def lag(self) -> dict[Partition, int]:
         """Records between where each assigned partition is read and its end, as far as known."""
 
+    def take_expired(self) -> dict[Partition, int]:
+        """Offsets that the topic's retention deleted before they were read, since it was asked last."""
+
     def close(self) -> None:
         """Leave the group."""
 

@@ -7,8 +7,26 @@ microseconds since 1970-01-01 UTC.
 from typing import TypedDict
 
 
+class PacketTunnel(TypedDict):
+    """A tunnel around a segment; addresses are packed."""
+
+    kind: str
+    src_ip: bytes
+    dst_ip: bytes
+    id: int | None
+
+
+class Tunnel(TypedDict):
+    """A tunnel around a message's flow; addresses are text."""
+
+    kind: str
+    src_ip: str
+    dst_ip: str
+    id: int | None
+
+
 class Payload(TypedDict):
-    """payload.avsc: one TCP segment of a flow's head, or a mark in time."""
+    """payload.avsc: one TCP segment or UDP datagram of a flow's head, or a mark in time."""
 
     kind: str
     sensor: str
@@ -18,6 +36,7 @@ class Payload(TypedDict):
     ordinal: int
     vlans: list[int]
     vni: int | None
+    tunnels: list[PacketTunnel]
     src_ip: bytes
     dst_ip: bytes
     src_port: int
@@ -99,6 +118,22 @@ class SshContext(TypedDict):
     protocol: str
 
 
+class QuicContext(TypedDict):
+    """Context of a ClientHello in QUIC."""
+
+    server_name: str | None
+    encrypted_client_hello: bool
+    version: str
+    user_agent: str | None
+
+
+class DtlsContext(TypedDict):
+    """Context of a ClientHello in DTLS."""
+
+    server_name: str | None
+    encrypted_client_hello: bool
+
+
 class HeaderField(TypedDict):
     """One header field."""
 
@@ -140,6 +175,7 @@ class Fingerprint(TypedDict):
     community_id: str
     vlans: list[int]
     vni: int | None
+    tunnels: list[Tunnel]
     src_ip: str
     dst_ip: str
     src_port: int
@@ -152,6 +188,8 @@ class Fingerprint(TypedDict):
     http: HttpContext | None
     http_server: HttpServerContext | None
     ssh: SshContext | None
+    quic: QuicContext | None
+    dtls: DtlsContext | None
     tls_decrypt_http: DecryptedRequestContext | None
     tls_decrypt_http_server: DecryptedResponseContext | None
     tls_decrypt_h2: DecryptedRequestContext | None

@@ -217,6 +217,7 @@ class Runtime:
         messages = self._consumer.poll(self._batch_records, self._batch_wait)
         self._health.beat()
         self._read_lag()
+        self._read_expired()
         # Not when constructed: a registry that is down then is waited for as one that goes later.
         self._encode = self._codec.encoder(self._stage.produces)
         answered, offsets = Answered([], [], []), {}
@@ -426,6 +427,16 @@ class Runtime:
                 rejected.extend(handled.rejected)
                 counts.update(handled.counts)
         return encoded, Handled([], counts, rejected)
+
+    def _read_expired(self) -> None:
+        for partition, count in self._consumer.take_expired().items():
+            assigned = self._assigned.get(partition)
+            # Where nothing was ever read, the log may well begin later than with its first record.
+            if assigned is not None and (assigned.marked or assigned.next):
+                self._metrics.expired.inc(count)
+                _log.error(
+                    "retention deleted records before they were read", partition=str(partition), lost=count
+                )
 
     def _read_lag(self) -> None:
         now = time.monotonic()

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     depth: int = Field(16_384, ge=0)
     exclude_port: list[Annotated[int, Field(ge=0, le=65_535)]] = []
     exclude_network: list[str] = []
+    transport: list[Literal["tcp", "udp"]] = Field(["tcp", "udp"], min_length=1)
     key_log: Path | None = None
     """The key log by whose secrets ``fingerprint`` decrypts TLS connections."""
     batch_records: int = Field(5_000, ge=1)

@@ -1,20 +1,24 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from vermilion_capture.packet cimport Found, Segment
+from vermilion_capture.layers cimport Found
+from vermilion_capture.packet cimport Segment
 
-# What of a flow: the tags, the two ends in order. Compared byte by byte, so unused bytes are 0.
+# What of a flow: what is around it, the two ends in order, the protocol. Compared byte by byte, so unused
+# bytes are 0.
 cdef struct Key:
-    unsigned short vlans[8]
+    uint64_t path           # tags and tunnels, hashed with a secret; 0: none
     unsigned char ends[36]  # address, port; address, port
-    unsigned char tags
     unsigned char width
-    unsigned short padding
+    unsigned char protocol
+    unsigned char padding[2]
 
-# One direction: where its data begins, whether its SYN told so, whether its head is full.
+# One direction: where its data begins, whether its SYN told so, whether its head is full. Of a UDP
+# flow ``base`` counts the head's bytes.
 cdef struct Side:
     uint32_t base
-    bint seen
-    bint anchored
-    bint full
+    unsigned char seen
+    unsigned char anchored
+    unsigned char full
+    unsigned char datagrams
 
 cdef enum:
     NAME = 30                # bytes of a Community ID: "1:", and a SHA-1 in base64
@@ -60,6 +64,7 @@ cdef class FlowHeads:
     cdef void _use(self, uint32_t slot) noexcept
     cdef void _unlink(self, uint32_t slot) noexcept
     cdef int _grow(self) except -1
-    cdef uint64_t _hash(self, const Key* key) noexcept
+    cdef uint64_t _path(self, const unsigned char* p, const Found* found) noexcept
+    cdef bint _cut_datagram(self, Side* side, const Found* found, Decision* out) noexcept
     cdef bint _cut(self, Side* side, const Found* found, uint32_t first, Decision* out) noexcept
     cdef bint _is_new(self, Flow* flow, bint up, uint32_t first) noexcept

@@ -3,6 +3,7 @@ from typing import NamedTuple
 from vermilion_capture.packet import Segment
 
 DEPTH: int
+DATAGRAMS: int
 
 class Kept(NamedTuple):
     ordinal: int

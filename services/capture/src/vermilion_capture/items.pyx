@@ -8,6 +8,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.string cimport memcpy
 from vermilion_capture.packet cimport Segment
 
+from vermilion_capture.tunnels import Around
+
 
 cdef inline unsigned char* write_long(unsigned char* at, long long value) noexcept:
     """Zigzag and variable length, ten bytes at most; behind it."""
@@ -26,6 +28,13 @@ cdef inline unsigned char* write_bytes(unsigned char* at, bytes value) noexcept:
     at = write_long(at, length)
     memcpy(at, PyBytes_AS_STRING(value), length)
     return at + length
+
+
+cdef inline unsigned char* write_optional(unsigned char* at, object number):
+    """A union of null and a number; behind it."""
+    if number is None:
+        return write_long(at, 0)
+    return write_long(write_long(at, 1), number)
 
 
 cdef class Origin:
@@ -67,12 +76,13 @@ cdef class Item:
                 "time": self.time,
                 "ordinal": self._ordinal,
                 "vlans": list(found.vlans),
-                "vni": None,
+                "vni": found.vni,
+                "tunnels": [each._asdict() for each in found.tunnels],
                 "src_ip": found.src_ip,
                 "dst_ip": found.dst_ip,
                 "src_port": found.src_port,
                 "dst_port": found.dst_port,
-                "transport": 6,
+                "transport": found.transport,
                 "ttl": found.ttl,
                 "ip_id": found.ip_id,
                 "seq": found.seq,
@@ -91,7 +101,7 @@ cdef class Item:
             return encode(self.record)
         cdef Segment found = self._segment
         cdef bytes prefix = self._origin._prefix, out
-        cdef unsigned char numbers[320]
+        cdef unsigned char numbers[768]  # of it 4 tunnels take at most 240, the rest 200
         cdef unsigned char* at = numbers
         cdef Py_ssize_t fixed, length
         at = write_long(at, self.time)
@@ -101,12 +111,20 @@ cdef class Item:
             for vlan in found.vlans:
                 at = write_long(at, vlan)
         at = write_long(at, 0)  # the array's last block
-        at = write_long(at, 0)  # vni: the first type of the union, null
+        at = write_optional(at, found.vni)
+        if found.tunnels:
+            at = write_long(at, len(found.tunnels))
+            for kind, source, target, number in found.tunnels:
+                at = write_bytes(at, (<str>kind).encode())
+                at = write_bytes(at, source)
+                at = write_bytes(at, target)
+                at = write_optional(at, number)
+        at = write_long(at, 0)
         at = write_bytes(at, found.src_ip)
         at = write_bytes(at, found.dst_ip)
         at = write_long(at, found.src_port)
         at = write_long(at, found.dst_port)
-        at = write_long(at, 6)
+        at = write_long(at, found.transport)
         at = write_long(at, found.ttl)
         at = write_long(at, found.ip_id)
         at = write_long(at, found.seq)
@@ -136,8 +154,9 @@ def agrees(bytes header not None, encode):
     """Whether ``Item.encoded`` writes what ``encode`` writes: not so, if the schema is another one."""
     cdef Segment sample = Segment.__new__(Segment)
     sample.vlans, sample.src_ip, sample.dst_ip, sample.options = (1, 300), b"\1\2\3\4", b"\5\6\7\x08", b"\2\4"
+    sample.vni, sample.tunnels = 21, (Around("gre", b"\1\2\3\4", b"\5\6\7\x08", None), Around("pppoe", b"", b"", 22))
     sample.src_port, sample.dst_port, sample.ttl, sample.ip_id = 9, 10, 11, 12
-    sample.flags, sample.window, sample.seq, sample.ack = 13, 14, 0xFFFFFFFF, 16
+    sample.transport, sample.flags, sample.window, sample.seq, sample.ack = 19, 13, 14, 0xFFFFFFFF, 16
     item = segment_item(b"", Origin("sensor", "run", True), sample, 1 << 50, 17, b"payload", 18)
     return item.encoded(header, encode) == encode(item.record)
 

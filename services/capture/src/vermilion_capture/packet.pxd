@@ -1,45 +1,17 @@
+from vermilion_capture.layers cimport Found, Layer
+
 cdef enum:
     FIN = 1
     SYN = 2
     RST = 4
     ACK = 16
-    MAX_TAGS = 8
-
-# Whether a frame has a segment that is wanted, or why not; REASONS has the names.
-cdef enum:
-    FOUND = 0
-    ACKNOWLEDGMENT_ = 1
-    NOT_IP_ = 2
-    NOT_TCP_ = 3
-    FRAGMENT_ = 4
-    CUT_ = 5
-    BAD_ = 6
-    REASON_COUNT = 7
-
-cdef struct Found:
-    int tags
-    unsigned short vlans[MAX_TAGS]
-    int width                # bytes of an address
-    Py_ssize_t addresses     # where the source's lies; the destination's follows
-    Py_ssize_t transport     # where the TCP header begins
-    Py_ssize_t options_end   # where its options end, or what was captured of them
-    Py_ssize_t payload       # where the payload begins
-    Py_ssize_t captured      # how much of it is here
-    Py_ssize_t size          # how much of it there was on the wire
-    int src_port
-    int dst_port
-    int ttl
-    int ip_id
-    int flags
-    int window
-    unsigned int seq
-    unsigned int ack
 
 
 cdef class Segment:
-    cdef readonly tuple vlans
+    cdef readonly tuple vlans, tunnels
+    cdef readonly object vni
     cdef readonly bytes src_ip, dst_ip
-    cdef readonly int src_port, dst_port, ttl, ip_id, flags, window
+    cdef readonly int src_port, dst_port, transport, ttl, ip_id, flags, window
     cdef readonly unsigned int seq, ack
     cdef readonly bytes options
     cdef readonly Py_ssize_t size
@@ -48,4 +20,5 @@ cdef class Segment:
 
 cdef bint link_known(int link_type) noexcept nogil
 cdef int find(const unsigned char* p, Py_ssize_t end, int link_type, Found* found) noexcept nogil
+cdef int walk(const unsigned char* p, Py_ssize_t end, Layer* layer, Found* found) noexcept nogil
 cdef Segment built(const unsigned char* p, const Found* found)

@@ -1,8 +1,38 @@
-"""From a captured frame to its TCP segment, never past what was captured.
+"""From a captured frame to its TCP segment or UDP datagram, never past what was captured.
 
 Sources: the tcpdump group's registry of link types and their headers, IEEE 802.1Q and 802.1ad
-(stacked tags), RFC 791 (IPv4), RFC 8200 (IPv6 and its extension headers), RFC 9293 (TCP).
+(stacked tags), RFC 791 (IPv4), RFC 8200 (IPv6 and its extension headers), RFC 9293 (TCP), RFC 768
+(UDP). What is in a tunnel is found by ``tunnels``.
 """
+
+from vermilion_capture.layers cimport (
+    ACKNOWLEDGMENT_,
+    BAD_,
+    CUT_,
+    EMPTY_,
+    ETHERTYPE_ETHERNET,
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    ETHERTYPE_OLD_QINQ,
+    ETHERTYPE_SERVICE_VLAN,
+    ETHERTYPE_VLAN,
+    FOUND,
+    FRAGMENT_,
+    MAX_TAGS,
+    OTHER_PROTOCOL_,
+    TCP,
+    UDP,
+    Found,
+    Ip,
+    Layer,
+    begin_frame,
+    u16,
+    u32,
+)
+from vermilion_capture.tunnels cimport network_of, over_ip, over_link, over_udp, told
+
+cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX
 
 cdef enum:
     LINK_NULL = 0
@@ -15,12 +45,6 @@ cdef enum:
     LINK_IPV4 = 228
     LINK_IPV6 = 229
     LINK_LINUX_SLL2 = 276
-    ETHERTYPE_IPV4 = 0x0800
-    ETHERTYPE_IPV6 = 0x86DD
-    ETHERTYPE_VLAN = 0x8100
-    ETHERTYPE_SERVICE_VLAN = 0x88A8
-    ETHERTYPE_OLD_QINQ = 0x9100
-    PROTOCOL_TCP = 6
     MAX_EXTENSION_HEADERS = 16
 
 # What segment() understands; the numbers are those of capture files.
@@ -39,39 +63,26 @@ LINK_TYPES = {
 
 # Why a frame gave no segment; the names are label values of the capture's metrics.
 NOT_IP = "not_ip"
-NOT_TCP = "not_tcp"
+OTHER_PROTOCOL = "other_protocol"
 FRAGMENT = "ip_fragment"
 CUT = "headers_cut"
 BAD = "headers_malformed"
-REASONS = (None, None, NOT_IP, NOT_TCP, FRAGMENT, CUT, BAD)
-
-
-cdef inline int u16(const unsigned char* p) noexcept nogil:
-    return (p[0] << 8) | p[1]
-
-
-cdef inline unsigned int u32(const unsigned char* p) noexcept nogil:
-    return (<unsigned int>p[0] << 24) | (p[1] << 16) | (p[2] << 8) | p[3]
+EMPTY = "empty_datagram"
+TOO_DEEP = "tunnels_too_deep"
+REASONS = (None, None, NOT_IP, OTHER_PROTOCOL, FRAGMENT, CUT, BAD, EMPTY, TOO_DEEP)
 
 
 cdef class Segment:
-    """A TCP segment: where it lies in its frame, and its header's fields.
+    """A TCP segment or a UDP datagram, by ``transport`` (6, 17), and its header's fields.
 
-    ``size`` is the payload's length on the wire by the IP header, frame padding not counted;
+    What only TCP has is 0 and empty of a datagram. ``tunnels`` (tunnels.Around) are around it, outermost
+    first, ``vni`` is the innermost network of theirs, ``vlans`` are those of all frames. ``size`` is the payload's length on the wire by the IP header, frame padding not counted;
     ``payload`` is as much of it as was captured.
     """
 
 
-cdef struct Ip:
-    Py_ssize_t transport  # where the transport header begins
-    Py_ssize_t end        # where the packet ends by its own header
-    int protocol
-    int ttl
-    int ip_id
-
-
 def segment(bytes frame not None, int link_type=LINK_ETHERNET):
-    """The TCP segment in a frame; a Segment, or the name of why there is none.
+    """The TCP segment or UDP datagram in a frame; a Segment, or the name of why there is none.
 
     Pure acknowledgments (no payload, none of SYN, FIN, RST) give None: they carry nothing of a
     flow's head. Raises ValueError for a link type that is not among LINK_TYPES.
@@ -81,7 +92,7 @@ def segment(bytes frame not None, int link_type=LINK_ETHERNET):
     cdef int reason
     if not link_known(link_type):
         raise ValueError(f"link type {link_type}")
-    found.tags = 0
+    begin_frame(&found)
     reason = find(p, len(frame), link_type, &found)
     return built(p, &found) if reason == FOUND else REASONS[reason]
 
@@ -89,36 +100,67 @@ def segment(bytes frame not None, int link_type=LINK_ETHERNET):
 cdef int find(const unsigned char* p, Py_ssize_t end, int link_type, Found* found) noexcept nogil:
     """Finds the segment in ``end`` bytes at ``p``, of a link type that is known.
 
-    ``found.tags`` and ``found.vlans`` tell the tags that were taken out of the frame before.
+    ``found`` has begun, and may tell a tag that was taken out of the frame before.
     """
-    cdef int ethertype, reason
-    cdef Py_ssize_t at = link_header(link_type)
-    cdef Ip ip
-    if end < at or end == 0:
+    cdef Layer layer
+    layer.at, layer.limit = link_header(link_type), PY_SSIZE_T_MAX
+    if end < layer.at or end == 0:
         return CUT_
-    ethertype = link_protocol(link_type, p)
-    while ethertype in (ETHERTYPE_VLAN, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_OLD_QINQ):
-        if end < at + 4:
-            return CUT_
-        if found.tags == MAX_TAGS:
-            return BAD_
-        found.vlans[found.tags] = u16(p + at) & 0x0FFF
-        found.tags += 1
-        ethertype = u16(p + at + 2)
-        at += 4
-    if ethertype == ETHERTYPE_IPV4:
-        reason = ipv4(p, at, end, &ip)
-        found.addresses, found.width = at + 12, 4
-    elif ethertype == ETHERTYPE_IPV6:
-        reason = ipv6(p, at, end, &ip)
-        found.addresses, found.width = at + 8, 16
-    else:
-        return NOT_IP_
-    if reason != FOUND:
-        return reason
-    if ip.protocol != PROTOCOL_TCP:
-        return NOT_TCP_
-    return tcp(p, end, &ip, found)
+    layer.ethertype = link_protocol(link_type, p)
+    return walk(p, end, &layer, found)
+
+
+cdef int walk(const unsigned char* p, Py_ssize_t end, Layer* layer, Found* found) noexcept nogil:
+    """From a layer inwards to the segment: each turn takes a header, and tags and tunnels are bounded."""
+    cdef int reason
+    cdef Ip ip
+    while True:
+        if layer.ethertype == ETHERTYPE_IPV4:
+            reason = ipv4(p, end, layer, &ip)
+            found.addresses, found.width = layer.at + 12, 4
+        elif layer.ethertype == ETHERTYPE_IPV6:
+            reason = ipv6(p, end, layer, &ip)
+            found.addresses, found.width = layer.at + 8, 16
+        elif layer.ethertype in (ETHERTYPE_VLAN, ETHERTYPE_SERVICE_VLAN, ETHERTYPE_OLD_QINQ):
+            if end < layer.at + 4:
+                return CUT_
+            if found.tags == MAX_TAGS or layer.limit < layer.at + 4:
+                return BAD_
+            found.vlans[found.tags] = u16(p + layer.at) & 0x0FFF
+            found.tags += 1
+            layer.ethertype = u16(p + layer.at + 2)
+            layer.at += 4
+            continue
+        elif layer.ethertype == ETHERTYPE_ETHERNET:
+            if layer.limit < layer.at + 14:
+                return BAD_
+            if end < layer.at + 14:
+                return CUT_
+            layer.ethertype = u16(p + layer.at + 12)
+            layer.at += 14
+            continue
+        else:
+            reason = over_link(p, end, found, layer)
+            if reason == FOUND:
+                continue
+            return reason
+        if reason == FRAGMENT_:
+            found.network, found.fragment, found.packet_end = layer.at, ip.fragment, ip.end
+        if reason != FOUND:
+            return reason
+        if ip.protocol == TCP:
+            return tcp(p, end, &ip, found)
+        if ip.protocol == UDP:
+            reason = udp(p, end, &ip, found)
+            if reason != FOUND:
+                return reason
+            reason = over_udp(p, found, layer)
+            if reason == OTHER_PROTOCOL_:
+                return FOUND
+        else:
+            reason = over_ip(p, end, &ip, found, layer)
+        if reason != FOUND:
+            return reason
 
 
 cdef bint link_known(int link_type) noexcept nogil:
@@ -177,42 +219,45 @@ cdef int loopback_protocol(const unsigned char* p) noexcept nogil:
 
 
 # RFC 791 3.1
-cdef int ipv4(const unsigned char* p, Py_ssize_t at, Py_ssize_t end, Ip* ip) noexcept nogil:
-    cdef Py_ssize_t header, total
+cdef int ipv4(const unsigned char* p, Py_ssize_t end, const Layer* layer, Ip* ip) noexcept nogil:
+    cdef Py_ssize_t at = layer.at, header, total
     if end < at + 20:
-        return CUT_
+        return CUT_ if layer.limit >= at + 20 else BAD_
     header = (p[at] & 15) * 4
     total = u16(p + at + 2)
     if p[at] >> 4 != 4 or header < 20:
         return BAD_
     # Segmentation offload leaves 0 here for a packet above 64 KiB: then the frame tells the end.
     if total == 0:
-        total = end - at
-    if total < header:
+        total = min(end, layer.limit) - at
+    if total < header or at + total > layer.limit:
         return BAD_
     ip.protocol = p[at + 9]
-    if u16(p + at + 6) & 0x3FFF:  # more fragments, or an offset
-        return FRAGMENT_
+    ip.end = at + total
     if end < at + header:
         return CUT_
+    if u16(p + at + 6) & 0x3FFF:  # more fragments, or an offset
+        return FRAGMENT_
     ip.transport = at + header
-    ip.end = at + total
     ip.ttl = p[at + 8]
     ip.ip_id = u16(p + at + 4)
     return FOUND
 
 
 # RFC 8200 3 and 4
-cdef int ipv6(const unsigned char* p, Py_ssize_t at, Py_ssize_t end, Ip* ip) noexcept nogil:
-    cdef Py_ssize_t here = at + 40, packet_end, length
+cdef int ipv6(const unsigned char* p, Py_ssize_t end, const Layer* layer, Ip* ip) noexcept nogil:
+    cdef Py_ssize_t at = layer.at, here = at + 40, packet_end, length
     cdef int next_header, walked
     if end < here:
-        return CUT_
+        return CUT_ if layer.limit >= here else BAD_
     if p[at] >> 4 != 6:
         return BAD_
     packet_end = here + u16(p + at + 4)
     if packet_end == here:  # a jumbogram or an offloaded packet: the frame tells the end
-        packet_end = end
+        packet_end = min(end, layer.limit)
+    if packet_end < here or packet_end > layer.limit:
+        return BAD_
+    ip.end = packet_end
     next_header = p[at + 6]
     for walked in range(MAX_EXTENSION_HEADERS):
         if next_header in (0, 43, 60, 135):  # hop-by-hop, routing, destination options, mobility
@@ -224,7 +269,6 @@ cdef int ipv6(const unsigned char* p, Py_ssize_t at, Py_ssize_t end, Ip* ip) noe
         else:
             ip.protocol = next_header
             ip.transport = here
-            ip.end = packet_end
             ip.ttl = p[at + 7]
             ip.ip_id = u32(p + at) & 0xFFFFF
             return FOUND
@@ -233,7 +277,8 @@ cdef int ipv6(const unsigned char* p, Py_ssize_t at, Py_ssize_t end, Ip* ip) noe
         if here + length > end:
             return CUT_
         if next_header == 44:
-            if u16(p + here + 2) & 0xFFF9:
+            if u16(p + here + 2) & 0xFFF9:  # an offset, or more fragments
+                ip.fragment = here
                 return FRAGMENT_
         elif next_header == 51:
             length = (p[here + 1] + 2) * 4
@@ -262,7 +307,7 @@ cdef int tcp(const unsigned char* p, Py_ssize_t end, const Ip* ip, Found* found)
         return CUT_  # half of the options would be somebody else's fingerprint
     if not (found.flags & (FIN | SYN | RST)) and start == ip.end:
         return ACKNOWLEDGMENT_
-    found.ttl, found.ip_id = ip.ttl, ip.ip_id
+    found.protocol, found.ttl, found.ip_id = TCP, ip.ttl, ip.ip_id
     found.src_port, found.dst_port = u16(p + here), u16(p + here + 2)
     found.seq, found.ack = u32(p + here + 4), u32(p + here + 8)
     found.window = u16(p + here + 14)
@@ -273,16 +318,43 @@ cdef int tcp(const unsigned char* p, Py_ssize_t end, const Ip* ip, Found* found)
     return FOUND
 
 
+# RFC 768
+cdef int udp(const unsigned char* p, Py_ssize_t end, const Ip* ip, Found* found) noexcept nogil:
+    cdef Py_ssize_t here = ip.transport, length
+    if ip.end < here + 8:
+        return BAD_
+    if end < here + 8:
+        return CUT_
+    length = u16(p + here + 4)
+    # RFC 2675 4, and segmentation offload: 0 where the length does not fit.
+    if length == 0 and ip.end - here > 0xFFFF:
+        length = ip.end - here
+    if length < 8 or length > ip.end - here:
+        return BAD_
+    if length == 8:
+        return EMPTY_
+    found.protocol, found.ttl, found.ip_id = UDP, ip.ttl, ip.ip_id
+    found.src_port, found.dst_port = u16(p + here), u16(p + here + 2)
+    found.flags = found.window = 0
+    found.seq = found.ack = 0
+    found.transport = here
+    found.payload = found.options_end = here + 8
+    found.size = length - 8
+    found.captured = max(0, min(here + length, end) - found.payload)
+    return FOUND
+
+
 cdef Segment built(const unsigned char* p, const Found* found):
     """What ``find`` found at ``p``, as an object of its own."""
     cdef Segment made = Segment.__new__(Segment)
     cdef const unsigned char* address = p + found.addresses
     cdef int i
     made.vlans = tuple([found.vlans[i] for i in range(found.tags)]) if found.tags else ()
+    made.tunnels, made.vni = (told(p, found), network_of(found)) if found.tunnel_count else ((), None)
     made.src_ip = address[:found.width]
     made.dst_ip = address[found.width:2 * found.width]
     made.src_port, made.dst_port = found.src_port, found.dst_port
-    made.ttl, made.ip_id = found.ttl, found.ip_id
+    made.transport, made.ttl, made.ip_id = found.protocol, found.ttl, found.ip_id
     made.flags, made.window = found.flags, found.window
     made.seq, made.ack = found.seq, found.ack
     made.options = p[found.transport + 20:found.options_end] if found.flags & SYN else b""

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from vermilion_capture.bpf import Filter, FilterError, compile_filter
 from vermilion_capture.capturefile import CaptureBlocks, CaptureError, CaptureFile, Frame
-from vermilion_capture.heads import DEPTH
 from vermilion_capture.items import Item
 from vermilion_capture.pacing import Pace
 from vermilion_capture.publish import Publisher, Run
@@ -108,7 +107,7 @@ class ReplaySource(Source):
         self,
         path: Path,
         sensor: str,
-        depth: int = DEPTH,
+        policy: Policy | None = None,
         *,
         choice: Choice | None = None,
         pace: Pace | None = None,
@@ -131,7 +130,7 @@ class ReplaySource(Source):
         super().__init__(
             capture,
             sensor,
-            Policy(depth),
+            policy or Policy(),
             replayed=True,
         )
         self.run = run or self.run

@@ -1,11 +1,15 @@
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from vermilion_capture.fragments import Fragments
 from vermilion_capture.heads import FlowHeads
 from vermilion_capture.items import Item, Origin
 from vermilion_capture.ring import Block
 
+TRANSPORTS: tuple[str, ...]
+
 class Sieve:
     heads: FlowHeads
+    fragments: Fragments
     merged: int
     newest: int
     def __init__(
@@ -13,6 +17,8 @@ class Sieve:
         depth: int = ...,
         ports: Iterable[int] = (),
         networks: Iterable[str] = (),
+        transports: Collection[str] = ...,
+        fragments: Fragments | None = None,
     ) -> None: ...
     @property
     def counts(self) -> dict[str, int]: ...

@@ -1,4 +1,4 @@
-"""What of the packets is published: the heads of TCP flows, but for ports and networks left out.
+"""What of the packets is published: the heads of flows, but for ports, networks and UDP left out.
 
 A packet that is not published costs no object. What was not wanted is counted by its reason.
 """
@@ -7,9 +7,11 @@ from ipaddress import ip_network
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy
+from vermilion_capture.fragments cimport Fragments
 from vermilion_capture.heads cimport Decision, FlowHeads
 from vermilion_capture.items cimport Item, Origin, made
-from vermilion_capture.packet cimport FOUND, REASON_COUNT, Found, Segment, built, find, link_known
+from vermilion_capture.layers cimport FOUND, FRAGMENT_, REASON_COUNT, TCP, UDP, Found, Layer, begin_frame
+from vermilion_capture.packet cimport Segment, built, find, link_known, walk
 from vermilion_capture.ring cimport Block, Packet
 
 from vermilion_capture.heads import DEPTH
@@ -20,6 +22,7 @@ cdef enum:
     BEYOND_HEAD
     EXCLUDED_PORT
     EXCLUDED_NETWORK
+    EXCLUDED_TRANSPORT
     FILTERED
     DAMAGED_BLOCK
     PACKETS
@@ -28,8 +31,9 @@ cdef enum:
 cdef enum:
     SLICE = 64  # whoever is told to stop stops behind it
 
+TRANSPORTS = ("tcp", "udp")
 _NAMES = ("", "acknowledgment", *REASONS[2:], "kept", "beyond_head", "excluded_port",
-          "excluded_network", "filtered", "damaged_block", "packets")  # fmt: skip
+          "excluded_network", "excluded_transport", "filtered", "damaged_block", "packets")  # fmt: skip
 
 
 cdef struct Network:
@@ -40,24 +44,31 @@ cdef struct Network:
 
 
 cdef class Sieve:
-    """Decides for each packet; ``heads`` are the flows'.
+    """Decides for each packet; ``heads`` are the flows', ``fragments`` what is not whole yet.
 
-    ``ports`` and ``networks`` (as ``192.0.2.0/24``) are left out, whichever end has them.
+    ``ports`` and ``networks`` (as ``192.0.2.0/24``) are left out, whichever end has them, and what is
+    neither of ``transports`` ("tcp", "udp").
     ``merged``: frames longer than the MTU allows, which offloading has put together; ``newest``: the
-    newest packet time, microseconds. Raises ValueError for what is no network.
+    newest packet time, microseconds. Raises ValueError for what is no network or transport.
     """
 
     cdef readonly FlowHeads heads
+    cdef readonly Fragments fragments
+    cdef bytes _whole        # the last packet put together
     cdef readonly long merged
     cdef readonly int64_t newest
     cdef long _counts[COUNTERS]
     cdef unsigned char _ports[8192]
-    cdef bint _by_port
+    cdef bint _by_port, _without_tcp, _without_udp
     cdef Network _networks[256]
     cdef int _network_count
 
-    def __init__(self, Py_ssize_t depth=DEPTH, ports=(), networks=()):
+    def __init__(self, Py_ssize_t depth=DEPTH, ports=(), networks=(), transports=TRANSPORTS, Fragments fragments=None):
         self.heads = FlowHeads(depth)
+        self.fragments = fragments or Fragments()
+        if unknown := set(transports).difference(TRANSPORTS):
+            raise ValueError(f"{min(unknown)}: no transport that is read; {' and '.join(TRANSPORTS)} are")
+        self._without_tcp, self._without_udp = ("tcp" not in transports), ("udp" not in transports)
         for port in ports:
             self._by_port = True
             self._ports[<unsigned short>port >> 3] |= 1 << (port & 7)
@@ -78,14 +89,16 @@ cdef class Sieve:
     def counts(self):
         """``packets`` seen, ``kept`` for publishing, and each reason for which one was not.
 
-        ``damaged_block``: blocks of a ring of which the rest could not be read.
+        ``damaged_block``: blocks of a ring of which the rest could not be read; ``fragments_``…: packets in
+        fragments that were given up.
         """
-        return {_NAMES[i]: self._counts[i] for i in range(1, COUNTERS) if self._counts[i]}
+        counts = {_NAMES[i]: self._counts[i] for i in range(1, COUNTERS) if self._counts[i]}
+        return counts | self.fragments.given_up
 
     def frame(self, bytes data not None, int link_type, int64_t time, Origin origin not None):
         """What to publish of one frame, or None. Raises ValueError."""
         cdef Found found
-        found.tags = 0
+        begin_frame(&found)
         if not link_known(link_type):
             raise ValueError(f"link type {link_type}")
         self._counts[PACKETS] += 1
@@ -103,7 +116,7 @@ cdef class Sieve:
             self._counts[PACKETS] += 1
             self.newest = max(self.newest, packet.time)
             reached = packet.time >= due
-            found.tags = 0
+            begin_frame(&found)
             tag = 0
             if packet.tag >= 0:
                 found.tags, found.vlans[0], tag = 1, packet.tag & 0x0FFF, 4
@@ -125,6 +138,10 @@ cdef class Sieve:
         cdef Decision decision
         cdef Segment segment
         cdef int reason = find(p, end, link_type, found)
+        if reason == FRAGMENT_:
+            reason = self._reassemble(p, end, time, found)
+            if reason != FRAGMENT_:
+                p = self._whole
         if reason == FOUND:
             reason = self._excluded(p, found)
         if reason == FOUND:
@@ -139,8 +156,24 @@ cdef class Sieve:
             decision.missing,
         )
 
+    cdef int _reassemble(self, const unsigned char* p, Py_ssize_t end, int64_t time, Found* found) except -1:
+        """What is found in the packet that a fragment makes whole, which ``_whole`` then holds."""
+        cdef Layer layer
+        cdef bytes packet
+        cdef int reason = FRAGMENT_
+        while reason == FRAGMENT_:  # a tunnel's packet may have come in fragments, and what is in it, too
+            packet = self.fragments.add(p, end, found, time, &layer)
+            if packet is None:
+                break
+            self._whole = packet
+            p, end = self._whole, len(packet)
+            reason = walk(p, end, &layer, found)
+        return reason
+
     cdef int _excluded(self, const unsigned char* p, const Found* found) noexcept:
         cdef int i
+        if self._without_udp and found.protocol == UDP or self._without_tcp and found.protocol == TCP:
+            return EXCLUDED_TRANSPORT
         if self._by_port and (self._port(found.src_port) or self._port(found.dst_port)):
             return EXCLUDED_PORT
         for i in range(self._network_count):

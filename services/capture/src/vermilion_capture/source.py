@@ -11,7 +11,7 @@ from vermilion_capture.capturefile import CaptureBlocks, CaptureError, Frame
 from vermilion_capture.heads import DEPTH
 from vermilion_capture.items import Item, Origin
 from vermilion_capture.ring import Block
-from vermilion_capture.sieve import Sieve
+from vermilion_capture.sieve import TRANSPORTS, Sieve
 from vermilion_pipeline.records import Payload
 
 # A file has no clock but its packets': a mark at each so many microseconds of packet time.
@@ -22,12 +22,14 @@ _LIVE_MARK_EVERY = 1_000_000
 @dataclass(frozen=True)
 class Policy:
     """What is published. ``depth``: bytes of each direction of a flow, 0 for all; ``ports`` and
-    ``networks`` (as ``192.0.2.0/24``): left out, whichever end of a flow has them.
+    ``networks`` (as ``192.0.2.0/24``): left out, whichever end of a flow has them; ``transports``: "tcp",
+    "udp", or both.
     """
 
     depth: int = DEPTH
     ports: tuple[int, ...] = ()
     networks: tuple[str, ...] = ()
+    transports: tuple[str, ...] = TRANSPORTS
 
 
 class Capture(Protocol):
@@ -67,7 +69,7 @@ class Source:
         self.replayed = replayed
         self.unfinished = False
         self._origin = Origin(sensor, self.run, replayed)
-        self.sieve = Sieve(policy.depth, policy.ports, policy.networks)
+        self.sieve = Sieve(policy.depth, policy.ports, policy.networks, policy.transports)
         self._capture = capture
         self._newest = 0
         self._reading = self._stopped = False
@@ -187,6 +189,6 @@ def time_mark(kind: str, sensor: str, run: str, time: int, *, replayed: bool) ->
     """A TIME_MARK or END_OF_RUN record."""
     return Payload(
         kind=kind, sensor=sensor, run=run, replayed=replayed, time=time, ordinal=0, vlans=[], vni=None,
-        src_ip=b"", dst_ip=b"", src_port=0, dst_port=0, transport=6, ttl=0, ip_id=0, seq=0, ack=0,
+        tunnels=[], src_ip=b"", dst_ip=b"", src_port=0, dst_port=0, transport=6, ttl=0, ip_id=0, seq=0, ack=0,
         flags=0, window=0, options=b"", payload=b"", missing=0,
     )  # fmt: skip

@@ -9,6 +9,7 @@ cdef class Cursor:
     cdef long u8(self, str field) except -1
     cdef long u16(self, str field) except -1
     cdef long u24(self, str field) except -1
+    cdef long long varint(self, str field) except -1
     cdef bytes take(self, Py_ssize_t count, str field)
     cdef Py_ssize_t skip(self, Py_ssize_t count, str field) except -1
     cdef Cursor sub(self, Py_ssize_t count, str field)

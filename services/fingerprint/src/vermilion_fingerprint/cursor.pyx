@@ -79,6 +79,17 @@ cdef class Cursor:
             | self._bytes[self.position - 1]
         )
 
+    cdef long long varint(self, str field) except -1:
+        """A variable-length integer: its first two bits say of how many bytes (RFC 9000 16)."""
+        cdef long first = self.u8(field)
+        cdef int i, more = (1 << (first >> 6)) - 1
+        cdef long long value = first & 0x3F
+        self._need(more, field)
+        for i in range(more):
+            value = (value << 8) | self._bytes[self.position + i]
+        self.position += more
+        return value
+
     cdef bytes take(self, Py_ssize_t count, str field):
         """The next ``count`` bytes."""
         self._need(count, field)

@@ -6,6 +6,7 @@ cdef class Direction:
     cdef bytes src_ip, dst_ip
     cdef int src_port, dst_port
     cdef Stream stream
+    cdef list tunnels           # around its last message, or the beginning of it
     cdef tuple candidates       # what may begin there
     cdef object protocol        # what does
     cdef object told            # the message that is still to be stepped over
@@ -24,9 +25,10 @@ cdef class Direction:
 
 cdef class Flow:
     cdef long long first_offset, started, last
-    cdef tuple path  # sensor, run, VLANs, VNI, transport: its identity beside its end points
+    cdef tuple path  # its identity beside its end points (payloads.path_of)
     cdef bint replayed, reset
     cdef Direction low, high
     cdef Connection decrypted   # its TLS connection, where that is decrypted
 
+    cdef Py_ssize_t held(self)
     cdef str side(self, Direction direction)

@@ -53,6 +53,10 @@ cdef class Direction:
 cdef class Flow:
     """Both directions, by the order of their end points, and when it was seen."""
 
+    cdef Py_ssize_t held(self):
+        """Bytes in memory of what is unfinished."""
+        return self.low.stream.held + self.high.stream.held
+
     cdef str side(self, Direction direction):
         """Who sends in this direction; by the ports, the client's being the higher, without a SYN."""
         cdef Direction other = self.high if direction is self.low else self.low

@@ -2,24 +2,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vermilion_fingerprint.decryption import Decrypting
+from vermilion_fingerprint.limits import Limits as Limits
 from vermilion_fingerprint.protocols import Recognised
-
-class Limits:
-    head: int
-    idle: int
-    life: int
-    flows: int
-    held: int
-    span: int
-    def __init__(
-        self,
-        head: int = ...,
-        idle: int = ...,
-        life: int = ...,
-        flows: int = ...,
-        held: int = ...,
-        span: int = ...,
-    ) -> None: ...
 
 class FlowTable:
     events: list[dict[str, Any]]

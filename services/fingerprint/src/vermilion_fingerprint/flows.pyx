@@ -8,16 +8,18 @@ neither repeat nor invent an event. An event depends on its own flow's records a
 
 from collections import OrderedDict
 from hashlib import blake2b
-from socket import AF_INET, AF_INET6, inet_ntop
 
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
+from vermilion_fingerprint.datagrams cimport DatagramDirection, DatagramFlow, may_begin
 from vermilion_fingerprint.decryption cimport Decrypting
 from vermilion_fingerprint.flow cimport Direction, Flow
+from vermilion_fingerprint.limits import Limits
+from vermilion_fingerprint.payloads cimport address, path_of, told
 from vermilion_fingerprint.payloads import check
 from vermilion_fingerprint.streams cimport Stream
 from vermilion_fingerprint.tcp import Syn
 from vermilion_fingerprint.tcp import fingerprint as syn_fingerprint
-from vermilion_pipeline.flowid import FLOW_IDLE, FLOW_LIFE, community_id
+from vermilion_pipeline.flowid import community_id
 
 cdef enum:
     FIN = 1
@@ -31,26 +33,9 @@ cdef enum:
     # A reset connection is over; segments sent before may still be on their way, or it was forged.
     RESET_IDLE = 2_000_000
     CHECK_EVERY = 4096
+    UDP = 17
     # What a flow costs in memory beside the bytes of its streams.
     FLOW_BYTES = 1500
-
-
-class Limits:
-    """Bounds of a partition's memory. Times are packet time in microseconds.
-
-    ``span``: so many offsets after its last record a run counts as over. It bounds what a rebuild
-    reads when a source died without its end mark, so that no clock of the run goes on.
-    """
-
-    def __init__(
-        self, head=1 << 16, idle=FLOW_IDLE, life=FLOW_LIFE, flows=100_000, held=1 << 28, span=1_000_000
-    ):
-        self.span = span
-        self.head = head
-        self.idle = idle
-        self.life = life
-        self.flows = flows
-        self.held = held
 
 
 cdef class Run:
@@ -125,27 +110,29 @@ cdef class FlowTable:
         check(record)
         cdef bytes source = record["src_ip"] + (<int>record["src_port"]).to_bytes(2, "big")
         cdef bytes target = record["dst_ip"] + (<int>record["dst_port"]).to_bytes(2, "big")
-        cdef bint up = source <= target
-        cdef tuple path = (
-            record["sensor"], record["run"], tuple(record["vlans"]), record["vni"], record["transport"]
-        )
+        cdef bint up = source <= target, udp = record["transport"] == UDP, strange = False
+        cdef tuple path = path_of(record)
         cdef tuple key = (path, source, target) if up else (path, target, source)
         cdef long long time = record["time"], ordinal = record["ordinal"]
         cdef Flow flow = self._flows.get(key)
-        cdef Run run
+        cdef Run run = self._runs.get(path[:2])
+        if run is not None:
+            run.last_offset = offset
         if flow is not None and (ordinal == 0 or self._too_old(flow, time)):
             self._finish(key, flow)
             flow = None
         if flow is None and ordinal == 0:
-            flow = self._open(key, offset, time, record["replayed"])
-        run = self._runs.get(path[:2])
-        if run is not None:
-            run.last_offset = offset
+            strange = udp and not may_begin(self._recognised.datagrams, record["payload"])
+            if not strange:
+                flow = self._open(DatagramFlow if udp else Flow, key, offset, time, record["replayed"])
         if flow is None:
-            self._count(("segments_of_finished_flows",))
+            self._count(("datagrams_not_recognised",) if strange else ("segments_of_finished_flows",))
             return
         flow.last = max(flow.last, time)
-        self._take(flow, flow.low if up else flow.high, record, time)
+        if udp:
+            self._take_datagram(flow, flow.low if up else flow.high, record, time)
+        else:
+            self._take(flow, flow.low if up else flow.high, record, time)
         if flow.decrypted is not None:
             self._tell(flow, flow.decrypted.segment(up, record, time))
         if flow.low.done and flow.high.done and (flow.decrypted is None or flow.decrypted.done()):
@@ -155,16 +142,21 @@ cdef class FlowTable:
         elif self.held > self._max_held:
             self._evict("bytes")
 
-    cdef Flow _open(self, tuple key, long long offset, long long time, bint replayed):
-        cdef Flow flow = Flow.__new__(Flow)
+    cdef Flow _open(self, type kind, tuple key, long long offset, long long time, bint replayed):
+        cdef Flow flow = kind.__new__(kind)
+        side = Direction
         flow.path = key[0]
         flow.first_offset = offset
         flow.started = flow.last = time
         flow.replayed = replayed
-        flow.low = Direction(self._head, key[1], key[2], self._recognised.starters)
-        flow.high = Direction(self._head, key[2], key[1], self._recognised.starters)
+        if kind is DatagramFlow:
+            (<DatagramFlow>flow).protocols = self._recognised.datagrams
+            side = DatagramDirection
+        flow.low = side(self._head, key[1], key[2], self._recognised.starters)
+        flow.high = side(self._head, key[2], key[1], self._recognised.starters)
         self._flows[key] = flow
-        (<Run>self._runs.setdefault(flow.path[:2], Run())).keys[key] = None
+        cdef Run run = self._runs.setdefault(flow.path[:2], Run())
+        run.keys[key], run.last_offset = None, offset
         self.held += FLOW_BYTES
         return flow
 
@@ -174,6 +166,8 @@ cdef class FlowTable:
         cdef long long seq = record["seq"]
         cdef bytes payload = record["payload"]
         cdef long long base = stream.base
+        if stream.length == 0:
+            direction.tunnels = record["tunnels"]
         if flags & SYN:
             self._syn(flow, direction, record, time)
         if flags & RST:
@@ -203,6 +197,13 @@ cdef class FlowTable:
                 self._count(("windows_full",))
             self._advance(flow, direction, False)
         return 0
+
+    cdef int _take_datagram(self, DatagramFlow flow, DatagramDirection direction, dict record, long long time) except -1:
+        self.held -= flow.held()
+        direction.tunnels = record["tunnels"]
+        messages = flow.take(direction, record["payload"], record["missing"], time, self._head)
+        self.held += flow.held()
+        return self._emit_received(flow, direction, messages)
 
     cdef int _syn(self, Flow flow, Direction direction, dict record, long long time) except -1:
         """A segment that opens a connection is a message by itself, and so is each repetition of it."""
@@ -324,9 +325,26 @@ cdef class FlowTable:
             flow, direction, name, direction.messages, (stream.base + begin) & 0xFFFFFFFF,
             stream.time_at(begin), message, direction.protocol.forms,
         )
+        return self._complete(event, message, stream.segments(begin, message.end) > 1)
+
+    cdef int _emit_received(self, DatagramFlow flow, DatagramDirection direction, list messages) except -1:
+        for what in flow.take_counts():
+            self._count(what)
+        for message in messages:
+            if forms := self._recognised.datagram_forms[message.name]:
+                event = self._event(
+                    flow, direction, message.name, direction.messages, message.seq, message.time, message, forms
+                )
+                self._complete(event, message, message.reassembled)
+            direction.messages += 1
+        return 0
+
+    cdef int _complete(self, dict event, message, bint reassembled) except -1:
+        """Tell of a message in an event, and give it away."""
+        cdef str name = event["type"]
         if context := message.context():
             event[name] = context
-        event["reassembled"] = stream.segments(begin, message.end) > 1
+        event["reassembled"] = reassembled
         if message.truncated:
             event["truncated"] = True
             self._count(("messages_truncated", name))
@@ -353,12 +371,7 @@ cdef class FlowTable:
                 event = self._event(
                     flow, direction, told.type, direction.decrypted, told.seq, told.time, told.message, forms
                 )
-                event[told.type] = told.message.context()
-                event["reassembled"] = told.reassembled
-                if told.message.truncated:
-                    event["truncated"] = True
-                    self._count(("messages_truncated", told.type))
-                self.events.append(event)
+                self._complete(event, told.message, told.reassembled)
             direction.decrypted += 1
         return 0
 
@@ -366,11 +379,10 @@ cdef class FlowTable:
         self, Flow flow, Direction direction, str name, int ordinal, long long seq, long long time,
         message, dict forms,
     ):
-        sensor, run, vlans, vni, transport = flow.path
+        sensor, run, vlans, vni, tunnels, transport = flow.path
         ends = (direction.src_ip, direction.dst_ip, direction.src_port, direction.dst_port, transport)
         # The sequence number too: a capture may have no times.
-        identity = repr((sensor, run, vlans, vni, ends, name, ordinal, seq, time))
-        family = AF_INET if len(direction.src_ip) == 4 else AF_INET6
+        identity = repr((sensor, run, vlans, vni, tunnels, ends, name, ordinal, seq, time))
         cdef dict event = {
             "event_id": blake2b(identity.encode(), digest_size=16).hexdigest(),
             "sensor": sensor,
@@ -380,8 +392,9 @@ cdef class FlowTable:
             "community_id": community_id(*ends),
             "vlans": list(vlans),
             "vni": vni,
-            "src_ip": inet_ntop(family, direction.src_ip),
-            "dst_ip": inet_ntop(family, direction.dst_ip),
+            "tunnels": told(direction.tunnels),
+            "src_ip": address(direction.src_ip),
+            "dst_ip": address(direction.dst_ip),
             "src_port": direction.src_port,
             "dst_port": direction.dst_port,
             "protocol": transport,
@@ -447,6 +460,11 @@ cdef class FlowTable:
         """Emit what is unfinished as far as it goes, and forget the flow."""
         cdef Direction direction
         for direction in (flow.low, flow.high):
+            if isinstance(flow, DatagramFlow):
+                self.held -= flow.held()
+                messages = (<DatagramFlow>flow).finish(direction)
+                self.held += flow.held()
+                self._emit_received(flow, direction, messages)
             if not direction.done and direction.stream.has_gap():
                 self._count(("gaps_given_up", "age"))
             if direction.done or direction.stream.length == 0:
@@ -459,7 +477,7 @@ cdef class FlowTable:
 
     cdef int _forget(self, tuple key, Flow flow) except -1:
         cdef Run run = self._runs[flow.path[:2]]
-        self.held -= flow.low.stream.held + flow.high.stream.held + FLOW_BYTES
+        self.held -= flow.held() + FLOW_BYTES
         if flow.decrypted is not None:
             self._decrypting.drop(flow.decrypted)
         del self._flows[key]

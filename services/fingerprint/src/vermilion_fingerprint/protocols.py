@@ -7,7 +7,20 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 from typing import Protocol as Interface
 
-from vermilion_fingerprint import certificate, http, ssh, sslv2, starttls, tcp, tls, tls_forms, tls_server
+from vermilion_fingerprint import (
+    certificate,
+    dtls,
+    http,
+    quic,
+    ssh,
+    sslv2,
+    starttls,
+    tcp,
+    tls,
+    tls_forms,
+    tls_server,
+)
+from vermilion_fingerprint.conversation import Conversation
 from vermilion_fingerprint.cursor import Cursor
 from vermilion_fingerprint.decrypt.messages import FORMS as DECRYPTED_FORMS
 
@@ -62,6 +75,17 @@ class Protocol(NamedTuple):
     """Who sends it, where that cannot be told from the message: CLIENT or SERVER."""
 
 
+class DatagramProtocol(NamedTuple):
+    """How a protocol over UDP is recognised, read and fingerprinted."""
+
+    begins: Callable[[bytes], bool]
+    """Whether a flow that begins with this datagram may be of it. It costs next to nothing."""
+    conversation: Callable[[int], Conversation]
+    """Reads one direction, of whose messages so many bytes are kept at most."""
+    forms: Mapping[str, Mapping[str, Callable[[Any], str]]]
+    """The fingerprints of each type of message, as a Protocol's ``forms``."""
+
+
 _TLS_FORMS = {"tls": tls.fingerprint, "tls/1": tls_forms.npf1, "ja3": tls_forms.ja3, "ja4": tls_forms.ja4}
 _HTTP_FORMS = {"http": http.fingerprint_request, "http/npf": http.npf_request}
 _RESPONSE_FORMS = {"http_server": http.fingerprint_response, "http_server/npf": http.npf_response}
@@ -83,6 +107,14 @@ PROTOCOLS = (
     Protocol("ssh", ssh.matches, ssh.parse, _CLIENT_FORMS, CLIENT),
     Protocol("ssh", ssh.matches, ssh.parse, _SERVER_FORMS, SERVER),
 )
+_QUIC_FORMS = {"quic": quic.fingerprint, "ja3": quic.ja3, "ja4": quic.ja4}
+_DTLS_FORMS = {"dtls": dtls.fingerprint, "dtls/1": dtls.npf1_of, "ja3": dtls.ja3, "ja4": dtls.ja4}
+_DTLS_SERVER_FORMS = {"dtls_server": dtls.fingerprint_server, "ja3s": dtls.ja3s}
+
+DATAGRAM_PROTOCOLS = (
+    DatagramProtocol(quic.begins, quic.Connection, {"quic": _QUIC_FORMS}),
+    DatagramProtocol(dtls.begins, dtls.Association, {"dtls": _DTLS_FORMS, "dtls_server": _DTLS_SERVER_FORMS}),
+)
 # A segment that opens a connection is a message by itself.
 SYN_FORMS = {"tcp": tcp.fingerprint, "tcp/npf": tcp.npf}
 SYN_ACK_FORMS = {"tcp_server": tcp.fingerprint, "tcp_server/npf": tcp.npf}
@@ -93,6 +125,12 @@ Forms = Mapping[str, Callable[[Any], str]]
 def all_forms() -> list[str]:
     """The names of all forms, in the order of the table."""
     tables = (SYN_FORMS, SYN_ACK_FORMS, *(protocol.forms for protocol in PROTOCOLS), DECRYPTED_FORMS)
+    return list(dict.fromkeys([*(name for table in tables for name in table), *datagram_forms()]))
+
+
+def datagram_forms() -> list[str]:
+    """The names of the forms of what comes over UDP."""
+    tables = (forms for protocol in DATAGRAM_PROTOCOLS for forms in protocol.forms.values())
     return list(dict.fromkeys(name for table in tables for name in table))
 
 
@@ -108,6 +146,15 @@ class Recognised:
         # What is found in TLS connections, where a key log opens them: a form a type.
         self.decrypted = {name: chosen({name: form}) for name, form in DECRYPTED_FORMS.items()}
         self.starters = tuple(protocol._replace(forms=chosen(protocol.forms)) for protocol in PROTOCOLS)
+        self.datagram_forms = {
+            name: chosen(forms) for protocol in DATAGRAM_PROTOCOLS for name, forms in protocol.forms.items()
+        }
+        # What nobody wants to hear of is not looked at: each direction is for itself.
+        self.datagrams = tuple(
+            protocol
+            for protocol in DATAGRAM_PROTOCOLS
+            if any(self.datagram_forms[name] for name in protocol.forms)
+        )
         self._by_name: dict[str, tuple[Protocol, ...]] = {}
         for protocol, listed in zip(self.starters, PROTOCOLS, strict=True):
             # What nobody wants to hear of is recognised, lest it be taken for another, but not sought.

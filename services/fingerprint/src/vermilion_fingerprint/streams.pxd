@@ -34,6 +34,7 @@ cdef class Stream:
     cdef bint has_gap(self)
     cdef bytes head(self)
     cdef long long time_at(self, Py_ssize_t offset)
+    cdef list times(self, Py_ssize_t start, Py_ssize_t end)
     cdef Py_ssize_t segments(self, Py_ssize_t start, Py_ssize_t end)
     cdef int _rebase(self, long long seq) except -1
     cdef int _cut_front(self) except -1

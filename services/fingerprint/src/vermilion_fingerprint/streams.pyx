@@ -184,6 +184,10 @@ cdef class Stream:
         """Packet time of the segment that brought the byte at ``offset``."""
         return self._times[bisect_right(self._starts, offset) - 1]
 
+    cdef list times(self, Py_ssize_t start, Py_ssize_t end):
+        """Packet times of the segments that brought the bytes from ``start`` to ``end``, in stream order."""
+        return self._times[bisect_right(self._starts, start) - 1:bisect_left(self._starts, end)]
+
     cdef Py_ssize_t segments(self, Py_ssize_t start, Py_ssize_t end):
         """How many segments brought the bytes from ``start`` to ``end``."""
         return bisect_left(self._starts, end) - bisect_right(self._starts, start) + 1

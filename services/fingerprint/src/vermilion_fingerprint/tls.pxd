@@ -19,7 +19,10 @@ cdef class ClientHello:
     cdef Py_ssize_t _capacity
 
     cdef int _add(self, int type, Py_ssize_t offset, int length) except -1
-    cdef int _read(self, Cursor hello) except -1
+    cdef int _read(self, Cursor hello, bint datagrams) except -1
+
+
+cdef ClientHello read_hello(bytes message, bint datagrams=*)
 
 
 # Shared with the other forms of a hello; they write at ``out`` as hexout's do.

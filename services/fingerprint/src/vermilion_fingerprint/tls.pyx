@@ -1,7 +1,8 @@
 """TLS: the ClientHello, from the record layer to pmercury's fingerprint string.
 
 Sources: RFC 8446 (TLS 1.3) sections 4.1.2, 4.2 and 5.1; RFC 5246 (TLS 1.2) section 7.4.1.2;
-RFC 6066 section 3 (server_name); RFC 8701 (GREASE).
+RFC 6066 section 3 (server_name); RFC 8701 (GREASE). DTLS's, which differs by a cookie: RFC 6347
+section 4.2.1 and RFC 9147 section 5.3.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
@@ -65,17 +66,20 @@ cdef class ClientHello:
         return 0
 
     # RFC 8446 4.1.2. TLS 1.2 and older may leave the extensions out (RFC 5246 7.4.1.2).
-    cdef int _read(self, Cursor hello) except -1:
+    cdef int _read(self, Cursor hello, bint datagrams) except -1:
         cdef Py_ssize_t length
         self._data = hello.data
         self.version = hello.u16("legacy_version")
-        if self.version >> 8 != 3:
+        # DTLS's versions are the ones' complement of TLS's (RFC 6347 4.1).
+        if self.version >> 8 != (0xFE if datagrams else 3):
             raise Malformed(hello.position - 2, "legacy_version", f"0x{self.version:04x} is no TLS")
         hello.skip(32, "random")
         length = hello.u8("legacy_session_id")
         if length > 32:
             raise Malformed(hello.position - 1, "legacy_session_id", f"{length} bytes, 32 at most")
         hello.skip(length, "legacy_session_id")
+        if datagrams:
+            hello.skip(hello.u8("cookie"), "cookie")
         length = hello.u16("cipher_suites")
         if length == 0 or length & 1:
             raise Malformed(hello.position - 2, "cipher_suites", f"{length} bytes, not whole suites")
@@ -214,17 +218,27 @@ def parse(Cursor stream not None, bint final=False) -> ClientHello:
     except Malformed:
         if handshake.have == 0:
             raise
-    cdef Cursor message = Cursor.__new__(Cursor, handshake.message())
-    cdef ClientHello hello = ClientHello.__new__(ClientHello)
+    cdef ClientHello hello = read_hello(handshake.message())
     hello.begin = handshake.begin
     hello.end = handshake.end()
+    return hello
+
+
+cdef ClientHello read_hello(bytes message, bint datagrams=False):
+    """A ClientHello, handshake header and body, told as far as it is here; ``datagrams``: DTLS's.
+
+    Raises Malformed.
+    """
+    cdef Cursor whole = Cursor.__new__(Cursor, message)
+    cdef ClientHello hello = ClientHello.__new__(ClientHello)
+    hello.end = len(message)
     try:
-        if message.u8("HandshakeType") != CLIENT_HELLO:
+        if whole.u8("HandshakeType") != CLIENT_HELLO:
             raise Malformed(0, "HandshakeType", "not a ClientHello")
-        hello._read(message.sub(message.u24("length"), "length"))
+        hello._read(whole.sub(whole.u24("length"), "length"), datagrams)
     except NeedMore:
         if hello._suites_length == 0:
-            raise Malformed(stream.position, "ClientHello", "ends before its cipher suites do") from None
+            raise Malformed(whole.position, "ClientHello", "ends before its cipher suites do") from None
         hello.truncated = True
     return hello
 

@@ -103,6 +103,15 @@ def npf1(ClientHello hello not None, str prefix="tls/1/") -> str:
     ``quic/(version)`` go on in the same way. mercury drops a string of more than 8,192 characters;
     this does not.
     """
+    return npf(hello, prefix, True)
+
+
+def npf_in_order(ClientHello hello not None, str prefix) -> str:
+    """mercury's string ``(version)(cipher suites)((extension)...)``, extensions as they were sent."""
+    return npf(hello, prefix, False)
+
+
+cdef str npf(ClientHello hello, str prefix, bint sort):
     cdef bytes head = prefix.encode("ascii")
     cdef const unsigned char* data = hello._data
     cdef Py_ssize_t i, size = len(head) + 12 + 2 * hello._suites_length
@@ -120,7 +129,8 @@ def npf1(ClientHello hello not None, str prefix="tls/1/") -> str:
                 sorted_[i].type = GREASE
             # The longest: transport parameters, "(xx)" for two bytes.
             size += 14 + 2 * sorted_[i].length
-        qsort(sorted_, hello._count, sizeof(Sortable), compare)
+        if sort:
+            qsort(sorted_, hello._count, sizeof(Sortable), compare)
         start = out = <char*>PyMem_Malloc(size)
         if start == NULL:
             raise MemoryError
@@ -132,11 +142,11 @@ def npf1(ClientHello hello not None, str prefix="tls/1/") -> str:
         out[1] = b"("
         out = put_codes(out + 2, data + hello._suites_offset, hello._suites_length)
         out[0] = b")"
-        out[1] = b"["
+        out[1] = b"[" if sort else b"("
         out += 2
         for i in range(hello._count):
             out = put_extension(out, &sorted_[i], hello._data)
-        out[0] = b"]"
+        out[0] = b"]" if sort else b")"
         return PyUnicode_DecodeASCII(start, out + 1 - start, NULL)
     finally:
         PyMem_Free(sorted_)
@@ -163,7 +173,7 @@ cdef char* put_extension(char* out, Sortable* ext, bytes data) except NULL:
 
 
 cdef struct Parameter:
-    unsigned long long id
+    long long id
     const unsigned char* encoded
     Py_ssize_t length
 
@@ -189,9 +199,9 @@ cdef char* put_parameters(char* out, bytes data, Py_ssize_t offset, Py_ssize_t l
         body.skip(offset, "extension_data")
         while not body.at_end():
             found[count].encoded = raw + body.position
-            found[count].id = varint(body)
+            found[count].id = body.varint("Transport Parameter ID")
             found[count].length = body.position - (found[count].encoded - raw)
-            body.skip(<Py_ssize_t>varint(body), "value")
+            body.skip(body.varint("Transport Parameter Length"), "value")
             if found[count].id % 31 == 27:
                 found[count] = Parameter(27, RESERVED_ID, 1)
             count += 1
@@ -207,16 +217,6 @@ cdef char* put_parameters(char* out, bytes data, Py_ssize_t offset, Py_ssize_t l
         return out
     finally:
         PyMem_Free(found)
-
-
-# RFC 9000 16
-cdef unsigned long long varint(Cursor body) except? 0xFFFFFFFFFFFFFFFF:
-    cdef unsigned long long value = body.u8("variable-length integer")
-    cdef int more = (1 << (value >> 6)) - 1
-    value &= 0x3F
-    for _ in range(more):
-        value = (value << 8) | body.u8("variable-length integer")
-    return value
 
 
 # --- JA3 ------------------------------------------------------------------------------------------
@@ -302,15 +302,19 @@ cdef dict JA4_VERSIONS = {
 
 
 cdef int ja4_version(ClientHello hello):
-    """The highest of supported_versions; legacy_version when that has none."""
+    """The newest of supported_versions; legacy_version when that has none.
+
+    DTLS's numbers count down (RFC 6347 4.1).
+    """
     cdef Cursor versions = listed(hello, EXT_SUPPORTED_VERSIONS, 1)
-    cdef int version, highest = -1
+    cdef bint down = hello.version >> 8 == 0xFE
+    cdef int version, newest = -1
     if versions is not None:
         while versions.limit - versions.position >= 2:
             version = versions.u16("versions")
-            if not is_grease(version) and version > highest:
-                highest = version
-    return hello.version if highest < 0 else highest
+            if not is_grease(version) and (newest < 0 or (version < newest if down else version > newest)):
+                newest = version
+    return hello.version if newest < 0 else newest
 
 
 # RFC 7301 3.1: ProtocolName protocol_name_list<2..2^16-1>, each opaque<1..2^8-1>.

@@ -42,23 +42,16 @@ cdef class ServerHello:
     never seen, but its cipher suite was.
     """
 
-    cdef readonly int version
-    cdef readonly int cipher_suite
-    cdef readonly bint retry
-    cdef readonly bint truncated
-    cdef readonly Py_ssize_t begin, end
-    cdef readonly list extensions
-
     def __cinit__(self):
         self.cipher_suite = -1
         self.extensions = []
 
     # RFC 8446 4.1.3. TLS 1.2 and older may leave the extensions out (RFC 5246 7.4.1.3).
-    cdef int _read(self, Cursor hello) except -1:
+    cdef int _read(self, Cursor hello, bint datagrams) except -1:
         cdef Cursor extensions
         cdef long length
         self.version = hello.u16("legacy_version")
-        if self.version >> 8 != 3:
+        if self.version >> 8 != (0xFE if datagrams else 3):
             raise Malformed(hello.position - 2, "legacy_version", f"0x{self.version:04x} is no TLS")
         self.retry = hello.take(32, "random") == RETRY_RANDOM
         length = hello.u8("legacy_session_id_echo")
@@ -175,7 +168,6 @@ def parse(Cursor stream not None, bint final=False) -> ServerHello:
     Raises NeedMore (never when ``final``) and Malformed.
     """
     cdef Handshake handshake = Handshake.__new__(Handshake)
-    cdef ServerHello hello = ServerHello.__new__(ServerHello)
     try:
         _skip_before(stream)
         handshake.head(stream)
@@ -187,19 +179,30 @@ def parse(Cursor stream not None, bint final=False) -> ServerHello:
     except Malformed:
         if handshake.have == 0:
             raise
+    cdef ServerHello hello = read_hello(handshake.message())
     hello.begin = handshake.begin
     hello.end = handshake.end()
-    cdef Cursor message = Cursor.__new__(Cursor, handshake.message())
+    return hello
+
+
+cdef ServerHello read_hello(bytes message, bint datagrams=False):
+    """A ServerHello, handshake header and body, told as far as it is here; ``datagrams``: DTLS's.
+
+    Raises Malformed.
+    """
+    cdef Cursor whole = Cursor.__new__(Cursor, message)
+    cdef ServerHello hello = ServerHello.__new__(ServerHello)
+    hello.end = len(message)
     try:
-        if message.u8("HandshakeType") != SERVER_HELLO:
+        if whole.u8("HandshakeType") != SERVER_HELLO:
             raise Malformed(0, "HandshakeType", "not a ServerHello")
-        length = message.u24("length")
+        length = whole.u24("length")
         if length > MAX_SERVER_HELLO:
             raise Malformed(1, "length", f"a ServerHello of {length} bytes")
-        hello._read(message.sub(length, "length"))
+        hello._read(whole.sub(length, "length"), datagrams)
     except NeedMore:
         if hello.cipher_suite < 0:
-            raise Malformed(stream.position, "ServerHello", "ends before its cipher suite does") from None
+            raise Malformed(whole.position, "ServerHello", "ends before its cipher suite does") from None
         hello.truncated = True
     return hello
 
@@ -250,7 +253,7 @@ cdef bint _to_certificate(Handshake handshake, Cursor stream) except -1:
             hello = ServerHello.__new__(ServerHello)
             message = Cursor.__new__(Cursor, handshake.message(), handshake.declared)
             message.skip(4, "Handshake")
-            hello._read(message)
+            hello._read(message, False)
             if hello.tls13:
                 return False
         elif handshake.type in (HELLO_REQUEST, CERTIFICATE_STATUS, SUPPLEMENTAL_DATA):

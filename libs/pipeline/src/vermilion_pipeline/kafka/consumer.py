@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ class KafkaReader:
         """Where each assigned partition is read next."""
         self._bounced: set[Partition] = set()
         """Partitions taken away since the poll began: what it has of them is stale."""
+        self._expired: Counter[Partition] = Counter()
         self._error: BrokerError | None = None
         self._closed = False
         if starts:
@@ -96,6 +98,11 @@ class KafkaReader:
                 lags[partition] = max(0, high - position)
         return lags
 
+    def take_expired(self) -> dict[Partition, int]:
+        """Offsets that retention took before they were read, by partition, since it was asked last."""
+        expired, self._expired = self._expired, Counter()
+        return dict(expired)
+
     def close(self) -> None:
         """Stop reading."""
         if not self._closed:
@@ -150,6 +157,8 @@ class KafkaReader:
         if code == KafkaError._PARTITION_EOF:
             if topic is not None and number is not None and offset is not None:
                 self._next[Partition(topic, number)] = offset
+        elif code == KafkaError._AUTO_OFFSET_RESET and topic is not None and number is not None:
+            self._go_on(Partition(topic, number))
         elif code == KafkaError.GROUP_AUTHORIZATION_FAILED and not self._needs_group:
             # librdkafka asks for a coordinator even where nothing will be asked of it.
             _log.debug("no right on a group, and none is needed: %s", error.str())
@@ -157,6 +166,29 @@ class KafkaReader:
             self._error = errors.translate(error, f"reading {topic or 'topics'}")
         else:
             _log.warning("reading %s[%s]: %s", topic, number, error.str())
+
+    def _go_on(self, partition: Partition) -> None:
+        """Where the log has no such offset as was to be read: go on with what it has."""
+        position = self._next.get(partition)
+        if position is None:  # it has gone to another member meanwhile
+            return
+        try:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), _SEEK_PATIENCE)
+            begin = position if low <= position <= high else low
+            # librdkafka has stopped reading the partition, and takes no seek for it.
+            self._consumer.incremental_unassign([TopicPartition(*partition)])
+            self._consumer.incremental_assign([TopicPartition(*partition, begin)])
+        except KafkaException as exception:
+            self._error = errors.translate(errors.kafka_error(exception), f"going on in {partition}")
+            return
+        if position < low:
+            self._expired[partition] += low - position
+        elif position > high:
+            _log.error(
+                "%s ends at %d, before %d: it is another log, read from its beginning",
+                partition, high, position,
+            )  # fmt: skip
+        self._next[partition] = begin
 
     def _without_stale(self, found: list[Message]) -> list[Message]:
         """``found`` without the partitions taken away meanwhile (librdkafka batches across that)."""

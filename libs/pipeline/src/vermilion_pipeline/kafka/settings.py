@@ -12,8 +12,6 @@ LOGGER.addHandler(logging.NullHandler())
 TRANSACTION_TIMEOUT = "transaction.timeout.ms"
 
 _CONSUMER: Mapping[str, Any] = {
-    # A retention that overtook the group must not stop it: go on with what is left.
-    "auto.offset.reset": "earliest",
     "session.timeout.ms": 15_000,
     # Members learn of a rebalance with a heartbeat's answer.
     "heartbeat.interval.ms": 1_000,
@@ -28,6 +26,8 @@ _CONSUMER: Mapping[str, Any] = {
 }
 _CONSUMER_NEEDS: Mapping[str, Any] = {
     "enable.auto.commit": False,
+    # A retention that overtook a reader is told to it, and it goes on with what is left.
+    "auto.offset.reset": "error",
     "isolation.level": "read_committed",
     "group.protocol": "classic",
     "partition.assignment.strategy": "cooperative-sticky",

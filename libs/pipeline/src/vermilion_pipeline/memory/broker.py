@@ -61,6 +61,11 @@ class MemoryBroker:
                 for number, log in enumerate(self._cluster.logs[topic])
             }
 
+    def expire(self, partition: Partition, before: int) -> None:
+        """Delete the records before an offset, as a retention does that nothing else here has."""
+        with self._cluster.changed:
+            self._cluster.log(partition).expire(before)
+
     def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> MemoryConsumer:
         """Join ``group``. Raises ``UnknownTopic``."""
         return MemoryConsumer(self._cluster, topics, group, assignment)

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from vermilion_pipeline.memory.cluster import Cluster
@@ -25,6 +26,7 @@ class MemoryReader:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._positions: dict[Partition, int] = {}
+        self._expired: Counter[Partition] = Counter()
         self._turn = itertools.count()
         self._closed = False
 
@@ -37,7 +39,7 @@ class MemoryReader:
             cluster.require(topics)
             for topic in topics:
                 for number, log in enumerate(cluster.logs[topic]):
-                    reader._positions[Partition(topic, number)] = 0 if beginning else log.stable
+                    reader._positions[Partition(topic, number)] = log.begin if beginning else log.stable
         return reader
 
     def poll(self, limit: int, timeout: float) -> list[Message]:
@@ -66,6 +68,11 @@ class MemoryReader:
         with self._cluster.changed:
             return {p: self._cluster.log(p).end - position for p, position in self._positions.items()}
 
+    def take_expired(self) -> dict[Partition, int]:
+        """Offsets that retention took before they were read, by partition, since it was asked last."""
+        expired, self._expired = self._expired, Counter()
+        return dict(expired)
+
     def close(self) -> None:
         """Stop reading."""
         self._closed = True
@@ -81,6 +88,9 @@ class MemoryReader:
         start = next(self._turn) % len(partitions) if partitions else 0
         for partition in partitions[start:] + partitions[:start]:
             log = self._cluster.log(partition)
+            if self._positions[partition] < log.begin:
+                self._expired[partition] += log.begin - self._positions[partition]
+                self._positions[partition] = log.begin
             records, self._positions[partition] = log.read(self._positions[partition], limit - len(found))
             found += records
         return found
@@ -211,4 +221,4 @@ class MemoryConsumer(MemoryReader):
         with self._cluster.changed:
             self._held |= coming
             for partition in coming:
-                self._positions[partition] = starts.get(partition, 0)
+                self._positions[partition] = starts.get(partition, self._cluster.log(partition).begin)

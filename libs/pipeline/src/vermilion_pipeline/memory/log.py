@@ -13,6 +13,8 @@ class PartitionLog:
         self._entries: list[tuple[Message | None, int]] = []
         self._open: dict[int, int] = {}
         self._aborted: set[int] = set()
+        self.begin = 0
+        """The first offset that is still there (Kafka's log start offset)."""
 
     @property
     def end(self) -> int:
@@ -36,6 +38,12 @@ class PartitionLog:
         if not committed:
             self._aborted.add(transaction)
         self._entries.append((None, transaction))
+
+    def expire(self, before: int) -> None:
+        """Delete what lies before an offset, as retention does."""
+        self.begin = max(self.begin, min(before, self.end))
+        for offset in range(self.begin):
+            self._entries[offset] = (None, 0)
 
     def read(self, position: int, limit: int) -> tuple[list[Message], int]:
         """At most ``limit`` visible records from ``position`` on, and where to go on reading.

@@ -1,0 +1,9 @@
+from collections.abc import Mapping
+
+class Fragments:
+    held: int
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def given_up(self) -> Mapping[str, int]: ...
+    def __init__(self, datagrams: int = ..., room: int = ...) -> None: ...
