@@ -194,7 +194,7 @@ def test_recorded_programs() -> None:
         found = list(scan(ROOT / f"tests/data/{name}.pcap", types=None))
         assert [each["type"] for each in found] == ["dtls", "dtls", "dtls_server"]
         assert [each["reassembled"] for each in found] == [reassembled, reassembled, False]
-        assert {each["dtls"]["server_name"] for each in found[:2]} == {"www.example.com"}
+        assert {each["dtls"] and each["dtls"]["server_name"] for each in found[:2]} == {"www.example.com"}
         assert len({each["fingerprints"]["dtls"] for each in found[:2]}) == 1
 
 
@@ -208,12 +208,12 @@ def test_any_cut_of_what_was_recorded_is_told_as_far_as_it_goes() -> None:
             for _ in range(20):
                 payload = whole[number]["payload"]
                 at = draw.randrange(len(payload) + 1)
-                cut = {
+                cut: Any = {
                     **whole[number],
                     "payload": payload[:at],
                     "missing": draw.choice((0, len(payload) - at)),
                 }
-                spoilt = {**whole[number], "payload": payload[:at] + b"\xff" + payload[at + 1 :]}
+                spoilt: Any = {**whole[number], "payload": payload[:at] + b"\xff" + payload[at + 1 :]}
                 for changed in (cut, spoilt):
                     found = events([*whole[:number], changed, *whole[number + 1 :]])
                     assert {event["type"] for event in found} <= known
