@@ -6,7 +6,7 @@ import random
 import ssl
 from collections import Counter
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -413,6 +413,22 @@ def test_more_than_there_is_room_for_costs_the_oldest_its_decryption() -> None:
     assert found.ended() == {"memory": 2}
     assert {event["src_port"] for event in found.events} == {41002, 41003, 443}
     assert len(found.events) == 8
+
+
+def test_of_too_many_those_without_secrets_go_first() -> None:
+    connections = [talk(V13, ASKED) for _ in range(6)]
+    flows: list[list[Payload]] = []
+    for number, made in enumerate(connections):
+        ports = {40000: 41000 + number, 443: 443}
+        flows.append([
+            {**item, "src_port": ports[item["src_port"]], "dst_port": ports[item["dst_port"]]}
+            for item in made.segments()
+        ])  # fmt: skip
+    known, *others = flows
+    items = [*known[:-8], *chain(*others), *known[-8:]]
+    found = Read(items, connections[0].key_log, limit=40_000)
+    assert len(found.events) == 4
+    assert found.ended().keys() == {"memory", "no_secret"}
 
 
 def test_a_long_connection_takes_no_more_memory() -> None:

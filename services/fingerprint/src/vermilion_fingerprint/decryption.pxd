@@ -17,12 +17,13 @@ cdef class Decrypting:
     cdef readonly object keys
     cdef readonly Py_ssize_t held
     cdef Py_ssize_t _limit
-    cdef object _connections, _session, _inside, _place, _ended, _not_http
+    cdef object _connections, _waiting, _session, _inside, _place, _ended, _not_http
     cdef dict _counts
 
     cdef int count(self, tuple what, int times=*) except -1
     cdef Connection connection(self)
     cdef int weigh(self, Connection connection) except -1
+    cdef int wait(self, Connection connection) except -1
     cdef int drop(self, Connection connection) except -1
 
 

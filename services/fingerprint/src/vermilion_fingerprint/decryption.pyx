@@ -58,7 +58,8 @@ cdef class Half:
 cdef class Decrypting:
     """The connections of one partition, by the secrets in ``keys``, a KeyLog.
 
-    ``held``: bytes that they take; more than ``limit`` costs the oldest its decryption.
+    ``held``: bytes that they take; more than ``limit`` costs the oldest its decryption, first of those
+    that wait for secrets: most connections never have any.
     """
 
     def __init__(self, keys, Py_ssize_t limit=HELD):
@@ -68,7 +69,7 @@ cdef class Decrypting:
 
         self.keys = keys
         self._limit = limit
-        self._connections = OrderedDict()
+        self._connections, self._waiting = OrderedDict(), OrderedDict()
         self._counts = {}
         self._session, self._inside, self._place = Session, Inside, Place
         self._ended, self._not_http = Ended, NotHttp
@@ -102,13 +103,20 @@ cdef class Decrypting:
         self.held += now - connection.held
         connection.held = now
         while self.held > self._limit and self._connections:
-            oldest = next(iter(self._connections))
+            oldest = next(iter(self._waiting or self._connections))
             oldest._give_up("memory")
             self.drop(oldest)
         return 0
 
+    cdef int wait(self, Connection connection) except -1:
+        """It waits for secrets."""
+        if connection in self._connections:
+            self._waiting[connection] = None
+        return 0
+
     cdef int drop(self, Connection connection) except -1:
         """Forget it."""
+        self._waiting.pop(connection, None)
         if self._connections.pop(connection, self) is None:
             self.held -= connection.held
             connection.held = 0
@@ -197,8 +205,10 @@ cdef class Connection:
         if any([half is not None and half.blocked and not half.ended for half in (self.low, self.high)]):
             if self._since < 0:
                 self._since = time
-        else:
+                self._owner.wait(self)
+        elif self._since >= 0:
             self._since = -1
+            self._owner._waiting.pop(self, None)
         return 0
 
     cdef bint _read(self, Half half) except -1:
