@@ -6,6 +6,7 @@ s_server`` through a relay. Nothing of it is recorded beforehand: secrets and by
 
 from __future__ import annotations
 
+import atexit
 import select
 import shutil
 import socket
@@ -93,6 +94,7 @@ class Talk:
 def pem() -> Path:
     """A certificate and its key."""
     folder = Path(tempfile.mkdtemp(prefix="vermilion-tls-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     certificates(folder, ["www.example.com"])
     return folder / "server.pem"
 
