@@ -85,7 +85,7 @@ tools: .tools/bin/kubectl .tools/crds/node .tools/crds/strimzi ## helm, kubectl 
 	@command -v npm >/dev/null || { echo "no npm: apt-get install npm" >&2; exit 1; }
 	@mkdir -p $@
 	cp tools/crds/package.json tools/crds/package-lock.json tools/crds/check.mjs tools/crds/.npmrc $@
-	npm ci --silent --prefix $@ --cache $(CURDIR)/.cache/npm
+	cd $@ && npm ci --silent --cache $(CURDIR)/.cache/npm  # not --prefix, which hides npm's own settings from it
 	@touch $@
 
 .tools/crds/strimzi: tools/crds/pom.xml tools/crds/strimzi.sha256

@@ -1,9 +1,10 @@
 """``make soak``: does a service's memory grow? Traffic for half an hour (VERMILION_SOAK_MINUTES).
 
 One capture process publishes all recordings over and over, each pass a run of its own; it is stopped for
-a moment whenever it is ahead of a steady rate, a little above a million flows in half an hour. Resident
-memory is sampled each second and compared between the first third and the end, each as the median of a
-minute.
+a moment whenever it is ahead of a steady rate, a little above a million flows in half an hour. Each minute
+the stages stand still for some seconds and then catch up, with the fullest batches they ever take, so that
+what these cost is in memory long before it is compared. Resident memory is sampled each second and compared
+between the first third and the end, each as the median of a minute.
 """
 
 import os
@@ -13,7 +14,7 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,8 @@ FLOWS_A_MINUTE: Final = 1_000_000 / 30
 _PARTITIONS = 12
 _AHEAD = 1.1
 """Times FLOWS_A_MINUTE that are published."""
+_STILL = (50, 57)
+"""Seconds of each minute in which the stages stand still."""
 _TICK_SECONDS = 0.1
 _PASSES = 30_000
 """More than there is time for; a command line could have ten times as many."""
@@ -93,18 +96,20 @@ def _soak(fleet: Fleet, folder: Path, seconds: float) -> int:
     capture = Capture(["0"] * _PASSES, fleet.bootstrap, fleet.prefix, folder / "capture.log")
     memory = {stage: Memory(one.pid) for stage, one in replicas.items()}
     memory["capture"] = Memory(capture.process.pid)
-    pace = _Pace(capture, flows)
+    pace, still = _Pace(capture, flows), _Still([one.pid for one in replicas.values()])
     began = sampled = time.monotonic()
     while (now := time.monotonic() - began) < seconds:
         if capture.process.poll() is not None:
             raise NotHit(f"capture ended early: {capture.log.read_text()[-300:]}")
         pace.keep(now)
+        still.keep(now)
         if time.monotonic() - sampled >= 1:
             sampled = time.monotonic()
             for one in memory.values():
                 one.sample(now)
         time.sleep(_TICK_SECONDS)
     pace.close()
+    still.end()
     capture.process.send_signal(signal.SIGCONT)
     capture.process.send_signal(signal.SIGTERM)
     capture.process.wait(60)
@@ -138,6 +143,29 @@ class _Pace:
         self._told.close()
 
 
+class _Still:
+    """Stops processes for some seconds of each minute."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+        self._stopped = False
+
+    def keep(self, now: float) -> None:
+        """Look, ``now`` seconds after the beginning."""
+        if (_STILL[0] <= now % 60 < _STILL[1]) != self._stopped:
+            self._turn()
+
+    def end(self) -> None:
+        """They all go on."""
+        if self._stopped:
+            self._turn()
+
+    def _turn(self) -> None:
+        self._stopped = not self._stopped
+        for pid in self._pids:
+            os.kill(pid, signal.SIGSTOP if self._stopped else signal.SIGCONT)
+
+
 def _settled(fingerprint: object, classify: object) -> tuple[float, float]:
     """Events that fingerprint told and classify answered, when both are idle."""
     assert callable(fingerprint)
@@ -169,6 +197,9 @@ def _report(
     memory: Mapping[str, Memory], seconds: float, flows: float, events: tuple[float, float], ends: list[str]
 ) -> int:
     half = min(30.0, seconds / 12)
+    for at in range(0, int(seconds), 120):
+        sizes = (f"{name} {one.around(at + 60, 30) / 2**20:.1f}" for name, one in memory.items())
+        sys.stdout.write(f"minute {at / 60 + 1:.0f}: {', '.join(sizes)} MiB\n")
     good = not ends and flows >= FLOWS_A_MINUTE * seconds / 60
     sys.stdout.write(f"{flows:,.0f} flows in {seconds / 60:.0f} minutes; ")
     sys.stdout.write(f"{events[0]:,.0f} events, {events[1]:,.0f} answers\n")

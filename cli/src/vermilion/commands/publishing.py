@@ -62,8 +62,10 @@ def publishing(config: "Settings", *, quiet: bool = False) -> Iterator[Session]:
     Raises DeliveryError, AccessDenied, BrokerError.
     """
     from vermilion_capture.publish import Publisher
+    from vermilion_pipeline.allocator import give_back
     from vermilion_pipeline.service import broker_and_codec, naming_rights
 
+    give_back()
     broker, codec = broker_and_codec(config)
     with naming_rights(broker, "capture", config.topic_prefix):
         session = Session(Publisher(broker, codec, config.topic_prefix))

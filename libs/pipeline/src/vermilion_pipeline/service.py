@@ -10,7 +10,7 @@ from types import FrameType
 
 from prometheus_client import CollectorRegistry
 
-from vermilion_pipeline import logs, rights
+from vermilion_pipeline import allocator, logs, rights
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.health import Health, HealthServer
 from vermilion_pipeline.metrics import Metrics
@@ -51,6 +51,7 @@ def serve(settings: Settings, make_stage: Callable[[], Stage]) -> Totals:
 
     Raises the broker's and the stage's own errors when they cannot start or go on.
     """
+    allocator.give_back()
     logs.configure(settings.log_style, settings.log_level)
     logging.getLogger("vermilion_pipeline.kafka.librdkafka").setLevel(logging.WARNING)
     stop = stop_on_signals()

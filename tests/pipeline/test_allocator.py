@@ -1,0 +1,51 @@
+"""Memory that a peak took is given back."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+from vermilion_pipeline import allocator
+
+# Large blocks among small ones that live on, as a fetch's buffers are among a batch's records.
+PEAK = """
+import os, sys
+from vermilion_pipeline import allocator
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+if sys.argv[1] == "tuned" and not allocator.give_back():
+    sys.exit(3)
+del_me = bytes(4 << 20)
+del del_me  # teaches glibc that 4 MiB is nothing unusual
+before = resident()
+kept, large = [], []
+for _ in range(100):
+    large.append(b"x" * (1 << 20))
+    kept.append(bytes(3000))
+large.clear()
+print(resident() - before)
+"""
+
+
+def left(how: str) -> int:
+    """Bytes that stay resident after a peak of 100 MiB."""
+    done = subprocess.run([sys.executable, "-c", PEAK, how], capture_output=True, text=True, check=False)
+    if done.returncode == 3:
+        pytest.skip("this allocator is not glibc's")
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_a_peak_is_given_back() -> None:
+    assert left("tuned") < 10 << 20
+    assert left("as it is") > 50 << 20
+
+
+def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Library:
+        def __init__(self, name: None) -> None:
+            pass
+
+    monkeypatch.setattr(ctypes, "CDLL", Library)
+    assert allocator.give_back() is False
