@@ -18,6 +18,7 @@ from typing import Any
 from deploy.chart import Object
 
 PATIENCE = 60.0
+_CHECKOUT = str(Path(__file__).parents[2])
 
 
 @dataclass
@@ -41,7 +42,8 @@ class Pod:
         self._cluster, self._spec, self._own = cluster, spec, own or {}
         self._folder = cluster.folder / name
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._replace = {**cluster.stands_for}
+        # A test's own files are where they are, even below what a pod mounts a volume at (/tmp).
+        self._replace = {_CHECKOUT: _CHECKOUT, **cluster.stands_for}
         for container in [*spec.get("initContainers", []), *spec["containers"]]:
             for mount in container.get("volumeMounts", []):
                 self._replace[mount["mountPath"]] = str(self._volume(mount["name"]))
