@@ -18,7 +18,7 @@ from fingerprint.hellos import RECORDING
 from fingerprint.test_decryption import ASKED, REQUEST
 from fingerprint.tls_talk import talk
 
-from vermilion.scanner import DECRYPTED
+from vermilion_fingerprint.decrypt.messages import FORMS
 from vermilion_fingerprint.protocols import all_forms
 
 DATA = Path(__file__).parent.parent / "data"
@@ -210,7 +210,7 @@ def test_every_form_of_every_message() -> None:
     done = vermilion("scan", "-e", *(DATA / name for name in names))
     forms = {form for event in events(done.stdout) for form in event["fingerprints"]}
     # Of today's programs none sends the first; the others need a key log.
-    assert forms == {*all_forms()} - {"sslv2"} - DECRYPTED
+    assert forms == {*all_forms()} - {"sslv2"} - FORMS.keys()
     contexts = {name: event[name] for event in events(done.stdout) for name in CONTEXTS if name in event}
     assert contexts["http"]["host"] == "api.example.org"
     assert contexts["ssh"]["protocol"].startswith("SSH-2.0-OpenSSH")
@@ -275,7 +275,7 @@ def test_a_key_log_opens_connections(tmp_path: Path) -> None:
     capture, keys = write(tmp_path, made.pcap()), write(tmp_path, made.keys + b"garbage\n", "keys")
     done = vermilion("scan", "-s", keys, "-w", capture)
     assert done.returncode == 0
-    found = [event for event in events(done.stdout) if DECRYPTED & event["fingerprints"].keys()]
+    found = [event for event in events(done.stdout) if FORMS.keys() & event["fingerprints"].keys()]
     # Behind 40,000 bytes of a body, too: all of the flow is looked at.
     assert len(found) == 10
     first = found[0]
@@ -290,7 +290,7 @@ def test_a_key_log_opens_connections(tmp_path: Path) -> None:
     assert len(events(head.stdout)) < len(events(done.stdout))
     assert "1 missing" in head.stderr
     without = events(vermilion("scan", "-w", capture).stdout)
-    assert without == [e for e in events(done.stdout) if not DECRYPTED & e["fingerprints"].keys()]
+    assert without == [e for e in events(done.stdout) if not FORMS.keys() & e["fingerprints"].keys()]
     chosen = events(vermilion("scan", "-s", keys, "--types", "tls_decrypt_http_server", capture).stdout)
     assert [list(event["fingerprints"]) for event in chosen] == [["tls_decrypt_http_server"]] * 5
     everything = events(vermilion("scan", "-s", keys, "-e", "-a", "-g", capture).stdout)

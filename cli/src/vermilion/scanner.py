@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.heads import DEPTH
 from vermilion_capture.source import FileSource, Policy, Source
+from vermilion_fingerprint.decrypt.messages import FORMS as DECRYPTED_FORMS
 from vermilion_fingerprint.protocols import all_forms, datagram_forms
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.records import Classification
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 TYPES = frozenset({"tcp", "tls", "tls_server", "http", "http_server"})
 """The forms that are told of unless others are asked for: what pmercury tells without ``-e``."""
-
-DECRYPTED = frozenset(
-    {"tls_decrypt_http", "tls_decrypt_http_server", "tls_decrypt_h2", "tls_decrypt_h2_server"}
-)
-"""The forms of what is found in TLS connections, told of too where there is a key log."""
 
 _BATCH = 1_000
 _ASKED_BY = "tls"
@@ -56,16 +52,24 @@ def scan(
 
         log = KeyLogFile(Path(key_log))
         log.check()
-        types = TYPES | DECRYPTED if types is TYPES else types
-    if depth is None:
-        depth = DEPTH if log is None else 0
-    source = FileSource(Path(path), gethostname(), policy_for(types, depth))
+    types = forms_with(types, log)
+    source = FileSource(Path(path), gethostname(), policy_for(types, depth, log))
     stage = stage_for(types, readable, knowledge, log)
     return events(source, stage, knowledge, alternatives, types=types)
 
 
-def policy_for(types: Container[str] | None, depth: int) -> Policy:
-    """What is read of a capture for the forms wanted: datagrams only where one of theirs is."""
+def forms_with(types: Container[str] | None, key_log: "KeyLogFile | None") -> Container[str] | None:
+    """``types``; where nobody chose them, with what a key log lets find in TLS connections."""
+    return TYPES | DECRYPTED_FORMS.keys() if types is TYPES and key_log is not None else types
+
+
+def policy_for(types: Container[str] | None, depth: int | None, key_log: "KeyLogFile | None") -> Policy:
+    """What is read of a capture for the forms wanted: datagrams only where one of theirs is.
+
+    ``depth``: None for as much as is needed, which with a key log is all.
+    """
+    if depth is None:
+        depth = DEPTH if key_log is None else 0
     udp = types is None or any(form in types for form in datagram_forms())
     return Policy(depth, transports=("tcp", "udp") if udp else ("tcp",))
 

@@ -78,9 +78,8 @@ def scan(
     Without -e and --types: tcp, tls, tls_server, http, http_server; with -s what it decrypts, too.
     """
     from vermilion.commands.decrypting import open_key_log, tell_decrypted
-    from vermilion.scanner import DECRYPTED, TYPES, events, policy_for, stage_for
+    from vermilion.scanner import TYPES, events, forms_with, policy_for, stage_for
     from vermilion_capture.frame import CaptureError
-    from vermilion_capture.heads import DEPTH
     from vermilion_capture.live import LiveCapture, LiveSource
     from vermilion_capture.source import FileSource, Source
 
@@ -89,18 +88,16 @@ def scan(
         if not (read or files or capture):
             return
     paths = capture_files([*(read or []), *(files or [])], optional=capture is not None)
-    wanted = chosen(types) if types is not None else None if experimental else TYPES
-    log = None
-    if keylog is not None:
-        log = open_key_log(keylog, may_come=capture is not None)
-        wanted = TYPES | DECRYPTED if wanted is TYPES else wanted
+    log = None if keylog is None else open_key_log(keylog, may_come=capture is not None)
+    asked = chosen(types) if types is not None else None if experimental else TYPES
+    wanted = forms_with(asked, log)
     knowledge = None
     if analysis:
         from vermilion_classify.store import load
 
         knowledge = load(fp_db)
     stage = stage_for(wanted, readable, knowledge, log)
-    policy = policy_for(wanted, depth if depth is not None else DEPTH if log is None else 0)
+    policy = policy_for(wanted, depth, log)
     sensor = gethostname()
     failed = 0
     counts: Counter[tuple[str, ...]] = Counter()

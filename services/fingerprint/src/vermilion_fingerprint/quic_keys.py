@@ -5,7 +5,6 @@ Initial packet. Sources: RFC 9001 sections 5.2 to 5.4 (version 1), RFC 9369 sect
 RFC 9000 section 17.1 and appendix A.3 (packet numbers), RFC 5869 (HKDF).
 """
 
-import hashlib
 import hmac
 from typing import NamedTuple
 
@@ -15,8 +14,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
+from vermilion_fingerprint.hkdf import expand_label
+
 INITIAL, ZERO_RTT, HANDSHAKE, RETRY = "Initial", "0-RTT", "Handshake", "Retry"
 
+_HASH = "sha256"  # RFC 9001 5.2
 _TAG = 16
 _SAMPLE_AT = 4  # RFC 9001 5.4.2: as if the packet number had four bytes
 
@@ -56,13 +58,6 @@ NOT_DECRYPTED = {
 """Versions that are recognised, and counted by these names, but not decrypted."""
 
 
-def _expand(secret: bytes, label: str, size: int) -> bytes:
-    """HKDF-Expand-Label (RFC 8446 7.1) without context, of one block of SHA-256 at most."""
-    text = b"tls13 " + label.encode()
-    info = size.to_bytes(2, "big") + bytes([len(text)]) + text + b"\0"
-    return hmac.digest(secret, info + b"\x01", hashlib.sha256)[:size]
-
-
 class InitialKeys:
     """The keys of what a client sends in Initial packets."""
 
@@ -71,12 +66,12 @@ class InitialKeys:
         known = VERSIONS[version]
         self.version = version
         self.connection_id = connection_id
-        initial = hmac.digest(known.salt, connection_id, hashlib.sha256)
-        secret = _expand(initial, "client in", 32)
-        self._aead = AESGCM(_expand(secret, f"{known.label} key", 16))
-        self._iv = int.from_bytes(_expand(secret, f"{known.label} iv", 12), "big")
+        initial = hmac.digest(known.salt, connection_id, _HASH)
+        secret = expand_label(_HASH, initial, "client in", 32)
+        self._aead = AESGCM(expand_label(_HASH, secret, f"{known.label} key", 16))
+        self._iv = int.from_bytes(expand_label(_HASH, secret, f"{known.label} iv", 12), "big")
         # One block at a time, so that the mode is none.
-        mask = Cipher(AES(_expand(secret, f"{known.label} hp", 16)), ECB())  # noqa: S305
+        mask = Cipher(AES(expand_label(_HASH, secret, f"{known.label} hp", 16)), ECB())  # noqa: S305
         self._mask = mask.encryptor()
 
     def open(self, packet: bytes, number_at: int, largest: int) -> tuple[int, bytes] | None:

@@ -12,6 +12,7 @@ cdef class ClientHello:
     cdef readonly bint truncated
     cdef readonly Py_ssize_t begin, end
     cdef bytes _data
+    cdef Py_ssize_t _random_offset
     cdef Py_ssize_t _suites_offset
     cdef Py_ssize_t _suites_length
     cdef ExtensionSpan* _extensions
@@ -22,7 +23,7 @@ cdef class ClientHello:
     cdef int _read(self, Cursor hello, bint datagrams) except -1
 
 
-cdef ClientHello read_hello(bytes message, bint datagrams=*)
+cpdef ClientHello read_hello(bytes message, bint datagrams=*)
 
 
 # Shared with the other forms of a hello; they write at ``out`` as hexout's do.

@@ -73,7 +73,7 @@ cdef class ClientHello:
         # DTLS's versions are the ones' complement of TLS's (RFC 6347 4.1).
         if self.version >> 8 != (0xFE if datagrams else 3):
             raise Malformed(hello.position - 2, "legacy_version", f"0x{self.version:04x} is no TLS")
-        hello.skip(32, "random")
+        self._random_offset = hello.skip(32, "random")
         length = hello.u8("legacy_session_id")
         if length > 32:
             raise Malformed(hello.position - 1, "legacy_session_id", f"{length} bytes, 32 at most")
@@ -100,6 +100,11 @@ cdef class ClientHello:
             type = extensions.u16("extension_type")
             length = extensions.u16("extension_data")
             self._add(type, extensions.skip(length, "extension_data"), length)
+
+    @property
+    def random(self):
+        """Its 32 random bytes."""
+        return self._data[self._random_offset:self._random_offset + 32]
 
     @property
     def cipher_suites(self):
@@ -224,7 +229,7 @@ def parse(Cursor stream not None, bint final=False) -> ClientHello:
     return hello
 
 
-cdef ClientHello read_hello(bytes message, bint datagrams=False):
+cpdef ClientHello read_hello(bytes message, bint datagrams=False):
     """A ClientHello, handshake header and body, told as far as it is here; ``datagrams``: DTLS's.
 
     Raises Malformed.

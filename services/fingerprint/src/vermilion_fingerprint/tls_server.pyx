@@ -53,13 +53,14 @@ cdef class ServerHello:
         self.version = hello.u16("legacy_version")
         if self.version >> 8 != (0xFE if datagrams else 3):
             raise Malformed(hello.position - 2, "legacy_version", f"0x{self.version:04x} is no TLS")
-        self.retry = hello.take(32, "random") == RETRY_RANDOM
+        self.random = hello.take(32, "random")
+        self.retry = self.random == RETRY_RANDOM
         length = hello.u8("legacy_session_id_echo")
         if length > 32:
             raise Malformed(hello.position - 1, "legacy_session_id_echo", f"{length} bytes, 32 at most")
         hello.skip(length, "legacy_session_id_echo")
         self.cipher_suite = hello.u16("cipher_suite")
-        hello.skip(1, "legacy_compression_method")
+        self.compression_method = hello.u8("legacy_compression_method")
         if hello.at_end():
             return 0
         # RFC 8446 4.2
@@ -76,6 +77,14 @@ cdef class ServerHello:
     def tls13(self):
         """Whether it agrees on TLS 1.3: an older version is never in an extension (RFC 8446 4.2.1)."""
         return any([kind == EXT_SUPPORTED_VERSIONS for kind, _ in self.extensions])
+
+    @property
+    def selected_version(self):
+        """The version that both go on with (RFC 8446 4.2.1)."""
+        for kind, body in self.extensions:
+            if kind == EXT_SUPPORTED_VERSIONS and len(body) == 2:
+                return int.from_bytes(body, "big")
+        return self.version
 
     def context(self):
         """What the event tells beside the fingerprint: nothing."""
@@ -185,7 +194,7 @@ def parse(Cursor stream not None, bint final=False) -> ServerHello:
     return hello
 
 
-cdef ServerHello read_hello(bytes message, bint datagrams=False):
+cpdef ServerHello read_hello(bytes message, bint datagrams=False):
     """A ServerHello, handshake header and body, told as far as it is here; ``datagrams``: DTLS's.
 
     Raises Malformed.

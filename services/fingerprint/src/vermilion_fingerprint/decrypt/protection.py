@@ -13,13 +13,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
-from vermilion_fingerprint.decrypt.secrets import TLS12, expand_label, key_block
+from vermilion_fingerprint.decrypt.secrets import TLS11, key_block
 from vermilion_fingerprint.decrypt.suites import Suite
+from vermilion_fingerprint.hkdf import expand_label
 
 _IV = 12  # RFC 8446 5.3, RFC 7905 2
 _SALT = 4  # RFC 5288 3, RFC 6655 3: the implicit part of the nonce, before the explicit one
 _EXPLICIT = 8
-TLS11 = 0x0302
 
 
 class NotVerified(Exception):
@@ -49,8 +49,8 @@ class Tls13:
     """TLS 1.3 (RFC 8446 5.2): the type is within, behind it zeros."""
 
     def __init__(self, suite: Suite, secret: bytes) -> None:
-        self._cipher = _aead(suite, expand_label(suite.digest, secret, b"key", suite.key_size))
-        self._iv = expand_label(suite.digest, secret, b"iv", _IV)
+        self._cipher = _aead(suite, expand_label(suite.digest.name, secret, "key", suite.key_size))
+        self._iv = expand_label(suite.digest.name, secret, "iv", _IV)
         self._sequence = 0
 
     def open(self, kind: int, version: int, fragment: bytes) -> tuple[int, bytes]:
@@ -162,7 +162,7 @@ def of_master(
         # RFC 4346 6.3: from TLS 1.1 on a record brings its own IV.
         mac_size, iv_size = suite.mac.digest_size, 0 if version >= TLS11 else block
     sizes = (mac_size, suite.key_size, iv_size)
-    block_of = key_block(version, suite.digest, master, randoms, 2 * sum(sizes))
+    block_of = key_block(version, suite.digest.name, master, randoms, 2 * sum(sizes))
     parts, at = [], 0
     for size in sizes:  # of each: the client's, the server's
         parts.append(block_of[at : at + size] if client else block_of[at + size : at + 2 * size])
@@ -171,6 +171,3 @@ def of_master(
     if suite.mac is None:
         return Aead(suite, key, iv)
     return Cbc(suite, key, mac_key, iv, encrypt_then_mac)
-
-
-__all__ = ["TLS11", "TLS12", "Aead", "Cbc", "NotVerified", "Protection", "Tls13", "of_master"]

@@ -10,19 +10,21 @@ from vermilion_fingerprint.decrypt.handshakes import (
     FINISHED,
     KEY_UPDATE,
     SERVER_HELLO,
-    ClientHello,
     Handshakes,
-    ServerHello,
-    client_hello,
-    server_hello,
 )
 from vermilion_fingerprint.decrypt.keylog import KeyLog, Label
 from vermilion_fingerprint.decrypt.protection import NotVerified, Protection, Tls13, of_master
-from vermilion_fingerprint.decrypt.secrets import TLS12, expand_label
+from vermilion_fingerprint.decrypt.secrets import TLS12
 from vermilion_fingerprint.decrypt.suites import SUITES, Suite
+from vermilion_fingerprint.hkdf import expand_label
+from vermilion_fingerprint.tls import ClientHello
+from vermilion_fingerprint.tls import read_hello as read_client_hello
+from vermilion_fingerprint.tls_server import ServerHello
+from vermilion_fingerprint.tls_server import read_hello as read_server_hello
 
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA, HEARTBEAT = 20, 21, 22, 23, 24
 TLS10, TLS13 = 0x0301, 0x0304
+_EXT_ENCRYPT_THEN_MAC, _EXT_EARLY_DATA = 22, 42  # RFC 7366 2, RFC 8446 4.2.10
 _FATAL, _CLOSE_NOTIFY = 2, 0
 # RFC 8446 4.2.10: what a server does not take of early data it skips, up to a length of its own choice.
 _MAX_EARLY = 1 << 24
@@ -51,6 +53,10 @@ class _Side:
         self.early = 0  # bytes of early data passed over
 
 
+def _has(hello: ClientHello | ServerHello, extension: int) -> bool:
+    return any(kind == extension for kind, _ in hello.extensions)
+
+
 class Session:
     """Opens records in the order of each direction; the directions may come in any order.
 
@@ -72,7 +78,7 @@ class Session:
     @property
     def version(self) -> str:
         """Of the protocol, as people write it."""
-        return f"1.{self._server_hellos[0].version - TLS10}" if self._server_hellos else "unknown"
+        return f"1.{self._server_hellos[0].selected_version - TLS10}" if self._server_hellos else "unknown"
 
     def open(self, client: bool, kind: int, version: int, fragment: bytes) -> bytes | None:
         """The application data of the next record that this side sent, or nothing.
@@ -136,7 +142,7 @@ class Session:
 
     def _is_early(self, side: _Side, fragment: bytes) -> bool:
         """Whether what does not open may be 0-RTT data, whose keys are others (RFC 8446 4.2.10)."""
-        early = side is self._client and not side.verified and self._client_hellos[0].early_data
+        early = side is self._client and not side.verified and _has(self._client_hellos[0], _EXT_EARLY_DATA)
         side.early += len(fragment)
         if not (early and self._tls13 and side.early <= _MAX_EARLY):
             return False
@@ -145,35 +151,35 @@ class Session:
 
     def _content(self, side: _Side, kind: int, content: bytes) -> bytes:
         if kind == HANDSHAKE:
-            for message, body in side.messages.feed(content):
-                self._message(side, message, body)
+            for message, whole in side.messages.feed(content):
+                self._message(side, message, whole)
         elif kind == ALERT and len(content) == 2 and (content[0] == _FATAL or content[1] == _CLOSE_NOTIFY):
             raise Ended(None)
         return content if kind == APPLICATION_DATA else b""
 
-    def _message(self, side: _Side, kind: int, body: bytes) -> None:
+    def _message(self, side: _Side, kind: int, whole: bytes) -> None:
         if kind == CLIENT_HELLO and side is self._client:
-            self._client_hellos.append(client_hello(body))
+            self._client_hellos.append(read_client_hello(whole))
         elif kind == SERVER_HELLO and side is self._server:
-            hello = server_hello(body)
+            hello = read_server_hello(whole)
             if not hello.retry:
                 self._server_hellos.append(hello)
-            self._tls13 = hello.version >= TLS13 or hello.retry
+            self._tls13 = hello.selected_version >= TLS13 or hello.retry
         elif self._tls13 and kind == FINISHED and side.protection is not None and not side.finished:
             side.finished, side.protection = True, None
         elif self._tls13 and kind == KEY_UPDATE and side.finished:
             # RFC 8446 4.6.3, 7.2
             digest = self._suite(self._server_hellos[0]).digest
-            side.secret = expand_label(digest, side.secret, b"traffic upd", digest.digest_size)
+            side.secret = expand_label(digest.name, side.secret, "traffic upd", digest.digest_size)
             side.protection = Tls13(self._suite(self._server_hellos[0]), side.secret)
         if max(len(self._client_hellos), len(self._server_hellos)) > _MAX_HANDSHAKES:
             raise Ended("renegotiated")
 
     def _suite(self, hello: ServerHello) -> Suite:
-        suite = SUITES.get(hello.suite)
+        suite = SUITES.get(hello.cipher_suite)
         if suite is None or (self._tls13 and suite.mac is not None):
             raise Ended("cipher_suite")
-        if not TLS10 <= hello.version <= TLS13:
+        if not TLS10 <= hello.selected_version <= TLS13:
             raise Ended("version")
         return suite
 
@@ -197,12 +203,12 @@ class Session:
                 raise Ended("not_verified")
             side.secret, side.protection = secret, Tls13(suite, secret)
             return True
-        if server.compression:
+        if server.compression_method:
             raise Ended("compression")
         side.epoch, side.changing = side.epoch + 1, False
         side.protection = of_master(
-            suite, min(server.version, TLS12), secret, (client.random, server.random),
-            client=side is self._client, encrypt_then_mac=server.encrypt_then_mac,
+            suite, min(server.selected_version, TLS12), secret, (client.random, server.random),
+            client=side is self._client, encrypt_then_mac=_has(server, _EXT_ENCRYPT_THEN_MAC),
         )  # fmt: skip
         return True
 
