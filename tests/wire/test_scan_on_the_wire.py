@@ -1,18 +1,16 @@
 """Real clients and servers over a wire that loses and reorders, seen by ``scan -c`` on a monitor port."""
 
 import json
-import os
 import socket
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from wire.clients import CLIENTS, LONG_NAME, NAME, Client
 from wire.conftest import Observe
-from wire.forwarder import Carried, Conditions
+from wire.forwarder import Conditions
+from wire.judging import FIRST, compare, connections, every, kind
 from wire.mirrors import IN_TURN, TUNNELS
-from wire.observers import Event, is_mark
 from wire.rounds import ROUGH, Observation, Situation, copies
 
 CALM = Situation(Conditions())
@@ -25,38 +23,8 @@ SITUATIONS = {
     "rough, merged frames": Situation(offloads=True),
     "rough, each flow in another tunnel": Situation(mirror="tunnels"),
 }
-FIRST = int(os.environ.get("VERMILION_WIRE_SEED", "1"))
-SEEDS = range(FIRST, FIRST + int(os.environ.get("VERMILION_WIRE_ROUNDS", "1")))
-
-every_situation = pytest.mark.parametrize(
-    ("situation", "seed"),
-    [
-        pytest.param(situation, seed, id=f"{name}-{seed}")
-        for seed in SEEDS
-        for name, situation in SITUATIONS.items()
-    ],
-)
+every_situation = every(SITUATIONS)
 every_client = pytest.mark.parametrize("client", CLIENTS.values(), ids=list(CLIENTS))
-
-
-def kind(event: Event) -> str:
-    """The type of an event, which is its first form of fingerprint."""
-    return str(next(iter(event["fingerprints"])))
-
-
-def connections(seen: Observation, client: Client) -> Iterator[tuple[Carried, list[tuple[str, Event]]]]:
-    """A client's connections that the wire carried, each with who said what was told of."""
-    for flow in seen.report.flows.values():
-        if flow.server[1] == client.port:
-            yield (
-                flow,
-                [
-                    ("client" if (event["src_ip"], event["src_port"]) == flow.client else "server", event)
-                    for event in seen.events
-                    if {(event["src_ip"], event["src_port"]), (event["dst_ip"], event["dst_port"])}
-                    == {flow.client, flow.server}
-                ],
-            )
 
 
 @every_client
@@ -129,17 +97,7 @@ def fingerprints(seen: Observation, client: Client) -> set[str]:
 def test_live_equals_a_scan_of_what_tcpdump_recorded(
     situation: Situation, seed: int, observe: Observe
 ) -> None:
-    seen = observe(situation, seed)
-    if seen.scanned is None:
-        pytest.skip("tcpdump is not installed")
-    assert seen.recorded == seen.report.counts["mirrored"]
-    assert canonical(seen.events) == canonical(seen.scanned)
-    assert canonical(seen.events)
-
-
-def canonical(events: list[Event]) -> Counter[str]:
-    """Without the marks: who begins to listen in their midst does not see all."""
-    return Counter(json.dumps(event, sort_keys=True) for event in events if not is_mark(event))
+    compare(observe(situation, seed))
 
 
 @every_situation

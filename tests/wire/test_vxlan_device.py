@@ -6,12 +6,12 @@ import pytest
 from recordings.world import CLIENT
 from wire.clients import CLIENTS, LONG_NAME, NAME, run_all
 from wire.forwarder import Conditions
+from wire.judging import canonical
 from wire.mirrors import MIRRORS
 from wire.netns import Namespace, NetworkError, ip, why_not
 from wire.observers import Marks, is_mark, recording, telling
 from wire.rounds import scan_file
 from wire.servers import serving
-from wire.test_scan_on_the_wire import canonical
 from wire.topology import SERVER, town
 
 from vermilion_capture.source import FileSource
