@@ -170,6 +170,9 @@ class Wire:
             for number, _ in poll.poll(min(wait, 50.0)):
                 self._take(sides[number])
             self._deliver()
+        while self._due:  # what has come is lost or arrives, at the end, too
+            time.sleep(max(0.0, self._due[0].time - time.monotonic()))
+            self._deliver()
 
     def _take(self, side: int) -> None:
         frame = self._ends[side].recv(_LARGEST, socket.MSG_DONTWAIT)
