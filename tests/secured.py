@@ -44,26 +44,26 @@ class Certificates:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.private: set[str] = set()
+        """Lines of the base64 of all keys, encrypted and not, for a test to look for."""
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
         self.authority = folder / "ca.pem"
         self._ca = self._signed(self._name, self._key.public_key(), authority=True)
         self.authority.write_bytes(self._ca.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str) -> Path:
-        """A key and a certificate for ``name`` at 127.0.0.1, in one file."""
+    def issue(self, name: str, password: str | None = None) -> Path:
+        """A key, encrypted with the password, and a certificate for ``name`` at 127.0.0.1, in one file."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = self._signed(subject, key.public_key(), authority=False)
+        pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        told = plain = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
+        if password is not None:
+            told = key.private_bytes(pem, pkcs8, serialization.BestAvailableEncryption(password.encode()))
+        self.private |= {line for line in (plain + told).decode().splitlines() if "-" not in line}
         file = self.folder / f"{name}.pem"
-        file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
+        file.write_bytes(told + certificate.public_bytes(pem))
         return file
 
     def _signed(

@@ -11,8 +11,7 @@ from scapy.packet import Raw
 from vermilion_capture.capturefile import CaptureError
 from vermilion_capture.heads import DATAGRAMS, FlowHeads, Kept
 from vermilion_capture.packet import Segment, segment
-from vermilion_capture.sieve import Sieve
-from vermilion_capture.source import FileSource, Policy
+from vermilion_capture.source import FileSource
 
 
 def seg(seq: int, data: bytes = b"", flags: str = "A", *, back: bool = False, ack: int = 0) -> Segment:
@@ -190,17 +189,3 @@ def test_tcp_and_udp_on_the_same_ports_are_two_flows() -> None:
     assert heads.keep(datagram(b"x")) == Kept(0, b"x", 0)
     assert heads.keep(seg(1, b"x")) == Kept(0, b"x", 0)
     assert heads.remembered == 2
-
-
-@pytest.mark.parametrize(
-    ("wanted", "kinds"), [(("tcp", "udp"), [6, 17]), (("tcp",), [6]), (("udp",), [17]), ((), [])]
-)
-def test_only_the_transports_wanted_are_published(
-    tmp_path: Path, wanted: tuple[str, ...], kinds: list[int]
-) -> None:
-    frames = [bytes(ETHER / IP() / layer / b"x") for layer in (TCP(seq=1), UDP())]
-    source = FileSource(write(tmp_path, pcap(frames)), "sensor", Policy(transports=wanted))
-    assert [item.record["transport"] for item in source if item.key] == kinds
-    assert source.counts.get("excluded_transport", 0) == 2 - len(kinds)
-    with pytest.raises(ValueError, match="sctp"):
-        Sieve(transports=("sctp",))

@@ -86,6 +86,7 @@ def _hit(
     finally:
         armed.disarm()
     victim = world.fleet.started[armed.hit() or 0]
+    world.at_points[f"{action} at {point}"] += 1
     # What is aborted must go on; what is stopped, or cut off, may find itself fenced.
     victim.expected_end = action != points.ABORT
     return victim, point
@@ -184,8 +185,9 @@ def _cut(world: World, draw: random.Random) -> str:
     victim, point = _hit(world, draw, stage, points.HOLD, points.POINTS[:4])
     seconds = TRANSACTION_SECONDS + draw.uniform(2, 6)
     lines = victim.log_lines(_NOT_COMMITTED)
-    world.network.cut(victim.pid)
     try:
+        world.network.cut(victim.pid)
+        world.fleet.points[stage].release()
         time.sleep(seconds)
         held = world.network.held_back[victim.pid]
     finally:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from chaos.feeder import RECORDINGS
-from chaos.mutants import Wrapped
 from conftest import find_ports
+from pipeline.faults import Wrapped
 
 from vermilion.dev.kafka import Cluster
 from vermilion_capture.items import Item

@@ -4,16 +4,21 @@ Everything is in one process, on the broker in memory, so that a test can play e
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cache
+from typing import Final, NamedTuple
 
 from chaos import verify
 from fingerprint.flowrecords import end, numbered, record
 from fingerprint.hellos import recorded
-from pipeline.faults import Crash, Faults, FaultyBroker
+from pipeline.faults import Crash, Faults, FaultyBroker, Wrapped
 
 from vermilion_capture.items import Item
+from vermilion_classify.knowledge import Knowledge
+from vermilion_classify.reloading import Fixed
+from vermilion_classify.stage import ClassifyStage
+from vermilion_classify.store import load
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.flowid import community_id
@@ -34,7 +39,7 @@ from vermilion_pipeline.ports import (
 from vermilion_pipeline.records import Payload
 from vermilion_pipeline.runtime import Runtime, StageFailed
 from vermilion_pipeline.stage import Handled, Incoming, Stage, Task
-from vermilion_pipeline.topics import FINGERPRINTS, PAYLOADS, TOPICS
+from vermilion_pipeline.topics import CLASSIFIED, DEADLETTER, FINGERPRINTS, PAYLOADS, TOPICS, Topic
 
 PREFIX: Final = "mutants."
 PARTITIONS: Final = 3
@@ -42,16 +47,6 @@ _FIN = 17
 _LATER = 15
 """Flows that begin between a flow's end and what it sends once more."""
 _CODEC = Codec()
-
-
-class Wrapped:
-    """The inner broker, or stage, with what a mutant changes of it."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
 
 class CommitFirst(Wrapped):
@@ -152,6 +147,56 @@ class Shuffle(Wrapped):
         return task
 
 
+class Produced(NamedTuple):
+    """A record on its way to the broker."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None
+
+
+def changed(topic: Topic, change: Callable[[Produced], Sequence[Produced]]) -> type[Wrapped]:
+    """A broker to which something else of each record of a topic goes."""
+
+    class Producer(Wrapped):
+        def produce(
+            self,
+            name: str,
+            key: bytes | None,
+            value: bytes | None,
+            headers: Headers = (),
+            partition: int | None = None,
+        ) -> None:
+            one = Produced(name, key, value, headers, partition)
+            for each in change(one) if name == topic.full_name(PREFIX) else [one]:
+                self._inner.produce(*each)
+
+    class Changing(Wrapped):
+        def transactional(self, transactional_id: str) -> TransactionalProducer:
+            producer: TransactionalProducer = Producer(self._inner.transactional(transactional_id))
+            return producer
+
+    return Changing
+
+
+def _with(topic: Topic, **fields: Headers | bytes | None) -> type[Wrapped]:
+    return changed(topic, lambda one: [one._replace(**fields)])  # type: ignore[arg-type]
+
+
+_ORIGINLESS: Final = changed(DEADLETTER, lambda one: [one._replace(headers=one.headers[1:])])
+
+
+def _header(name: str, value: bytes) -> type[Wrapped]:
+    """A dead letter that says something else in one of its headers."""
+
+    def change(one: Produced) -> Sequence[Produced]:
+        return [one._replace(headers=tuple((n, value if n == name else held) for n, held in one.headers))]
+
+    return changed(DEADLETTER, change)
+
+
 @dataclass(frozen=True)
 class Mutant:
     """A defect, and which of the verifier's counts it must raise."""
@@ -162,6 +207,8 @@ class Mutant:
     stage: type[Wrapped] = Wrapped
     without_faults: bool = False
     """Whether it shows even when nothing happens."""
+    classify: bool = False
+    """It is of ``classify``, behind a ``fingerprint`` that is as it should be."""
 
 
 MUTANTS: Final = (
@@ -170,7 +217,24 @@ MUTANTS: Final = (
     Mutant("an emission during rebuild", "duplicate", broker=EmitInRebuild),
     Mutant("forgotten done flows", "invented", stage=ForgetDone),
     Mutant("outputs out of order", "reordered", stage=Shuffle, without_faults=True),
+    *(
+        Mutant(name, raises, broker, without_faults=True, classify=classify)
+        for name, raises, broker, classify in (
+            ("a key lost", "invented", _with(FINGERPRINTS, key=None), False),
+            ("headers lost", "invented", _with(FINGERPRINTS, headers=()), False),
+            ("headers lost by classify", "invented", _with(CLASSIFIED, headers=()), True),
+            ("a letter dropped", "missing", changed(DEADLETTER, lambda _: []), False),
+            ("a letter twice", "duplicate", changed(DEADLETTER, lambda one: [one, one]), False),
+            ("a letter's key lost", "invented", _with(DEADLETTER, key=None), False),
+            ("a letter without its origin's headers", "invented", _ORIGINLESS, False),
+            ("a letter of another error", "invented", _header("vermilion_error_class", b"Error"), False),
+            ("a letter of another stage", "invented", _header("vermilion_stage", b"classify"), False),
+        )
+    ),
+    Mutant("a record that classify skips", "missing", broker=SkipOne, classify=True),
 )
+POISON: Final = (b"", b"no avro", b"\xc3\x01" + bytes(30))
+"""Values that do not decode."""
 
 
 def traffic(draw: random.Random, flows: int = 60) -> list[Item]:
@@ -202,47 +266,55 @@ def traffic(draw: random.Random, flows: int = 60) -> list[Item]:
     return items
 
 
-def play(mutant: Mutant | None, seed: int, *, faulty: bool = True) -> tuple[verify.Verdict, int]:
-    """The verifier's word on a run with a mutant, or none, and how many faults happened."""
+def play(mutant: Mutant, seed: int, *, faulty: bool = True) -> tuple[verify.Verdict, int]:
+    """The verifier's word on a run with a mutant, and how many faults happened."""
     draw = random.Random(seed)
     broker = MemoryBroker()
-    _publish(broker, traffic(draw))
+    _publish(broker, traffic(draw), mutant.classify)
     payloads: dict[Partition, list[Message]] = {}
-    for message in _all(broker, PAYLOADS.full_name(PREFIX)):
+    for message in _all(broker, PAYLOADS):
         payloads.setdefault(message.partition, []).append(message)
-    undisturbed = verify.Undisturbed(payloads, None, PREFIX)
+    undisturbed = verify.Undisturbed(payloads, _knowledge() if mutant.classify else None, PREFIX)
+    events, dead = undisturbed.events, undisturbed.dead
     faults = Faults(seed, rate=0.06 if faulty else 0.0)
-    mutated_broker, mutated_stage = (mutant.broker, mutant.stage) if mutant else (Wrapped, Wrapped)
-    for _ in range(1_000):
-        around: Broker = mutated_broker(FaultyBroker(broker, faults))
-        stage: Stage = mutated_stage(FingerprintStage())
-        one = Runtime(
-            around, stage, _CODEC, prefix=PREFIX, instance="0", metrics=Metrics("test"), health=Health(),
-            batch_wait_seconds=0.0, batch_records=draw.choice([5, 15, 40]),
-        )  # fmt: skip
-        try:
-            _drain(one)
-            break
-        except Crash:
-            one._consumer.close()  # its session is over; nothing more of it is heard
+    around, stage = mutant.broker(FaultyBroker(broker, faults)), mutant.stage
+    if mutant.classify:
+        _drain(FaultyBroker(broker, faults), FingerprintStage(), draw)
+        _drain(around, stage(ClassifyStage(Fixed(_knowledge()))), draw)
+        dead = dead + verify.undecodable(_all(broker, FINGERPRINTS), PREFIX)
+        found = verify.classified(_all(broker, CLASSIFIED))
     else:
-        raise AssertionError("it never came to an end")
-    found = verify.fingerprinted(_all(broker, FINGERPRINTS.full_name(PREFIX)))
-    return verify.compare(undisturbed.events, found), sum((faults.happened or {}).values())
+        _drain(around, stage(FingerprintStage()), draw)
+        found = verify.fingerprinted(_all(broker, FINGERPRINTS))
+    verdict = verify.compare(events, found) + verify.compare(dead, verify.letters(_all(broker, DEADLETTER)))
+    return verdict, sum((faults.happened or {}).values())
 
 
-def _publish(broker: MemoryBroker, items: Sequence[Item]) -> None:
+@cache
+def _knowledge() -> Knowledge:
+    return load()
+
+
+def _publish(broker: MemoryBroker, items: Sequence[Item], classify: bool) -> None:
     broker.create([topic.full_name(PREFIX) for topic in TOPICS], PARTITIONS, None)
     producer, encode = broker.producer(), _CODEC.encoder(PAYLOADS)
-    for key, one in items:
-        producer.produce(PAYLOADS.full_name(PREFIX), key, encode(one))
+    encoded = [(key, encode(one)) for key, one in items]
+    # One that decodes, and that the stage refuses.
+    poison = [*POISON, encode({**items[0].record, "src_ip": b"no address"})]
+    step = len(encoded) // (2 * len(poison))
+    for number, (key, value) in enumerate(encoded):
+        producer.produce(PAYLOADS.full_name(PREFIX), key, value)
+        if number % step == 0:
+            for topic in (PAYLOADS, FINGERPRINTS)[: 1 + classify]:
+                bad = poison[number // step % len(poison)]
+                producer.produce(topic.full_name(PREFIX), b"poison %d" % number, bad, (("origin", b"kept"),))
     for partition in range(PARTITIONS):
         producer.produce(PAYLOADS.full_name(PREFIX), None, encode(end()), (), partition)
     producer.close()
 
 
-def _all(broker: Broker, topic: str) -> list[Message]:
-    reader = broker.reader([topic], beginning=True)
+def _all(broker: Broker, topic: Topic) -> list[Message]:
+    reader = broker.reader([topic.full_name(PREFIX)], beginning=True)
     found: list[Message] = []
     while messages := reader.poll(1_000, 0.05):
         found += messages
@@ -250,7 +322,21 @@ def _all(broker: Broker, topic: str) -> list[Message]:
     return found
 
 
-def _drain(one: Runtime) -> None:
+def _drain(broker: Broker, stage: Stage, draw: random.Random) -> None:
+    """The stage comes to the end of its topic, started again after each crash."""
+    for _ in range(1_000):
+        one = Runtime(
+            broker, stage, _CODEC, prefix=PREFIX, instance="0", metrics=Metrics("test"), health=Health(),
+            batch_wait_seconds=0.0, batch_records=draw.choice([5, 15, 40]),
+        )  # fmt: skip
+        try:
+            return _steps(one)
+        except Crash:
+            one._consumer.close()  # its session is over; nothing more of it is heard
+    raise AssertionError("it never came to an end")
+
+
+def _steps(one: Runtime) -> None:
     """Steps until three in a row read nothing, restoring after each fault."""
     idle = 0
     while idle < 3:

@@ -9,22 +9,21 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from pipeline.faults import Wrapped
+
 from vermilion_pipeline.ports import (
-    Assignment,
     Broker,
     Committed,
     Consumer,
     Headers,
     Partition,
-    Producer,
     TransactionAborted,
     TransactionalProducer,
 )
-from vermilion_pipeline.rights import Right
 
 BEGUN: Final = "begun"
 PRODUCING: Final = "producing"
@@ -38,8 +37,9 @@ KILL: Final = "kill"
 STOP: Final = "stop"
 ABORT: Final = "abort"
 HOLD: Final = "hold"
-"""Wait, so that the harness can do something while the transaction is open."""
-_HELD_SECONDS = 0.5
+"""Wait for ``Points.release``: the harness does something while the transaction is open."""
+_LONGEST_HOLD = 60.0
+_FLUSH_SECONDS = 5.0
 
 
 class Points:
@@ -48,10 +48,12 @@ class Points:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._hit = file.with_suffix(".hit")
+        self._released = file.with_suffix(".released")
 
     def arm(self, point: str, action: str, count: int = 1) -> None:
         """The first process to pass ``point`` (its ``count``-th time) does ``action``."""
         self._hit.unlink(missing_ok=True)
+        self._released.unlink(missing_ok=True)
         part = self._file.with_suffix(".part")
         part.write_text(f"{point} {action} {count}")
         part.rename(self._file)
@@ -59,6 +61,16 @@ class Points:
     def disarm(self) -> None:
         """Whoever has not hit yet, will not."""
         self._file.unlink(missing_ok=True)
+
+    def hold(self) -> None:
+        """Wait until released; the harness may have died."""
+        deadline = time.monotonic() + _LONGEST_HOLD
+        while not self._released.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def release(self) -> None:
+        """Who is held goes on."""
+        self._released.touch()
 
     def hit(self) -> int | None:
         """The process that it hit; None while there is none."""
@@ -85,11 +97,12 @@ class Points:
         return True
 
 
-class PointedProducer:
+class PointedProducer(Wrapped):
     """A transactional producer at whose points things happen when armed."""
 
     def __init__(self, inner: TransactionalProducer, points: Points) -> None:
-        self._inner, self._points = inner, points
+        super().__init__(inner)
+        self._points = points
         self._passed = 0
 
     def _pass(self, point: str) -> None:
@@ -106,7 +119,7 @@ class PointedProducer:
         if action == ABORT:
             raise TransactionAborted("on purpose, by the chaos suite")
         if action == HOLD:
-            time.sleep(_HELD_SECONDS)
+            self._points.hold()
             return
         os.kill(os.getpid(), signal.SIGKILL if action == KILL else signal.SIGSTOP)
 
@@ -126,6 +139,9 @@ class PointedProducer:
         self._pass(PRODUCING)
 
     def send_offsets(self, offsets: Mapping[Partition, Committed], consumer: Consumer) -> None:
+        if (self._points.armed() or ("",))[0] == PRODUCED:
+            # Else librdkafka may hold the records yet, and no broker knows of any.
+            self._inner._producer.flush(_FLUSH_SECONDS)
         self._pass(PRODUCED)
         self._inner.send_offsets(offsets, consumer)
         self._pass(OFFSETS_SENT)
@@ -136,42 +152,13 @@ class PointedProducer:
             # An abort after the commit is none: the records are out.
             self._pass(COMMITTED)
 
-    def abort(self) -> None:
-        self._inner.abort()
 
-    def close(self) -> None:
-        self._inner.close()
-
-
-class PointedBroker:
+class PointedBroker(Wrapped):
     """The inner broker, with pointed producers."""
 
     def __init__(self, inner: Broker, points: Points) -> None:
-        self._inner, self._points = inner, points
-
-    def partitions(self, topics: Sequence[str]) -> dict[str, int]:
-        return self._inner.partitions(topics)
-
-    def topics(self) -> dict[str, int]:
-        return self._inner.topics()
-
-    def create(self, topics: Sequence[str], partitions: int, replication: int | None) -> list[str]:
-        return self._inner.create(topics, partitions, replication)
-
-    def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
-        return self._inner.ends(topics)
-
-    def missing(self, rights: Iterable[Right]) -> list[Right]:
-        return self._inner.missing(rights)
-
-    def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> Consumer:
-        return self._inner.consumer(topics, group, assignment)
-
-    def reader(self, topics: Sequence[str], *, beginning: bool) -> Consumer:
-        return self._inner.reader(topics, beginning=beginning)
-
-    def producer(self) -> Producer:
-        return self._inner.producer()
+        super().__init__(inner)
+        self._points = points
 
     def transactional(self, transactional_id: str) -> TransactionalProducer:
         return PointedProducer(self._inner.transactional(transactional_id), self._points)

@@ -24,7 +24,11 @@ class Outcome:
 
     seed: int
     verdict: Verdict
+    events: int
+    """Without dead letters, which the verdict counts, too."""
     hits: Counter[str]
+    at_points: Counter[str]
+    """Those of ``hits`` at a point of a transaction: what, and at which."""
     troubles: list[str]
     """Faults not shown to hit, captures that failed, runs that gave other than what scan tells."""
     ends: list[str]
@@ -39,10 +43,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Plan:
-    """How large a round is. It has each of ``kinds`` at least once."""
+    """How large a round is, at least, and how long, at most. It has each of ``kinds`` at least once."""
 
     faults: int = 20
     events: int = 10_000
+    seconds: float = 480.0
     kinds: Sequence[Fault] = FAULTS
     pause: float = 3.0
     replicas: int = 2
@@ -104,6 +109,6 @@ def play(plan: Plan, seed: int, folder: Path, port: int, tell: Tell = lambda _: 
         if any(codes):
             troubles.append(f"exit codes at the end: {codes}")
         return Outcome(
-            seed, verdict, hits, troubles, world.fleet.ends, time.monotonic() - began,
-            [kind.kind for kind in plan.kinds if kind not in kinds],
+            seed, verdict, world.events, hits, world.at_points, troubles, world.fleet.ends,
+            time.monotonic() - began, [kind.kind for kind in plan.kinds if kind not in kinds],
         )  # fmt: skip

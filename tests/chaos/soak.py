@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from chaos.feeder import RECORDINGS, SMALL, Capture
-from chaos.fleet import STAGES, Fleet, NotHit, until
+from chaos.fleet import STAGES, Fleet, NotHit, Replica, until
 from conftest import find_ports
 
 from vermilion import scan
@@ -47,19 +47,23 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass
 class Memory:
-    """Resident bytes of one process over time."""
+    """Resident bytes of one process over time, and those among them that are of files."""
 
     pid: int
-    samples: list[tuple[float, int]] = field(default_factory=list)
+    samples: list[tuple[float, int, int]] = field(default_factory=list)
 
     def sample(self, now: float) -> None:
         """Look once."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        self.samples.append((now, pages * _PAGE))
+        _, resident, of_files, *_ = map(int, Path(f"/proc/{self.pid}/statm").read_text().split())
+        self.samples.append((now, resident * _PAGE, of_files * _PAGE))
 
     def around(self, when: float, half: float) -> float:
         """The median within ``half`` seconds of ``when``."""
-        return statistics.median(size for at, size in self.samples if abs(at - when) <= half)
+        return statistics.median(size for at, size, _ in self.samples if abs(at - when) <= half)
+
+    def of_files(self, when: float, half: float) -> float:
+        """Of that the pages of files, which the kernel takes and gives as it likes."""
+        return statistics.median(size for at, _, size in self.samples if abs(at - when) <= half)
 
 
 def main() -> int:
@@ -94,6 +98,15 @@ def _soak(fleet: Fleet, folder: Path, seconds: float) -> int:
     until(lambda: all(one.ready() for one in replicas.values()), "both services to be ready")
     flows = _recordings(folder / "0")
     capture = Capture(["0"] * _PASSES, fleet.bootstrap, fleet.prefix, folder / "capture.log")
+    try:
+        return _watched(capture, replicas, fleet, flows, seconds)
+    finally:
+        capture.process.kill()
+
+
+def _watched(
+    capture: Capture, replicas: Mapping[str, Replica], fleet: Fleet, flows: int, seconds: float
+) -> int:
     memory = {stage: Memory(one.pid) for stage, one in replicas.items()}
     memory["capture"] = Memory(capture.process.pid)
     pace, still = _Pace(capture, flows), _Still([one.pid for one in replicas.values()])
@@ -198,8 +211,11 @@ def _report(
 ) -> int:
     half = min(30.0, seconds / 12)
     for at in range(0, int(seconds), 120):
-        sizes = (f"{name} {one.around(at + 60, 30) / 2**20:.1f}" for name, one in memory.items())
-        sys.stdout.write(f"minute {at / 60 + 1:.0f}: {', '.join(sizes)} MiB\n")
+        sizes = (
+            f"{name} {one.around(at + 60, 30) / 2**20:.1f} ({one.of_files(at + 60, 30) / 2**20:.1f})"
+            for name, one in memory.items()
+        )
+        sys.stdout.write(f"minute {at / 60 + 1:.0f}: {', '.join(sizes)} MiB (of files)\n")
     good = not ends and flows >= FLOWS_A_MINUTE * seconds / 60
     sys.stdout.write(f"{flows:,.0f} flows in {seconds / 60:.0f} minutes; ")
     sys.stdout.write(f"{events[0]:,.0f} events, {events[1]:,.0f} answers\n")

@@ -17,13 +17,16 @@ from vermilion_classify.knowledge import Knowledge
 from vermilion_classify.reloading import Fixed
 from vermilion_classify.stage import ClassifyStage
 from vermilion_fingerprint.stage import FingerprintStage
+from vermilion_pipeline import headers
 from vermilion_pipeline.codec import Codec, DecodeError
-from vermilion_pipeline.ports import Message, Partition
-from vermilion_pipeline.stage import Incoming, Stage
-from vermilion_pipeline.topics import CLASSIFIED, FINGERPRINTS, PAYLOADS
+from vermilion_pipeline.ports import Headers, Message, Partition
+from vermilion_pipeline.stage import Incoming, Output, Stage
+from vermilion_pipeline.topics import CLASSIFIED, FINGERPRINTS, PAYLOADS, Topic
 
 _CODEC = Codec()
 _BATCH = 500
+_OF_THE_MOMENT = ("ce_time", "vermilion_error_message")
+"""Headers of a dead letter of which only that they are there is compared."""
 
 
 class Told(NamedTuple):
@@ -32,7 +35,7 @@ class Told(NamedTuple):
     flow: str
     """Whose order it belongs to."""
     identity: str
-    """The event's id and a digest of all that it says."""
+    """The event's id and a digest of all that it says, its key and its headers."""
     place: int
     """The partition that it was read from; -1 for one that is expected."""
 
@@ -116,18 +119,22 @@ class Undisturbed:
         decode = _CODEC.decoder(FINGERPRINTS)
         for partition in sorted(payloads):
             outputs = list(self._through(FingerprintStage(), payloads[partition], prefix))
-            self.by_run.update(event["run"] for event in outputs)
+            self.by_run.update(one.record["run"] for one in outputs)
             # As over the wire: classify is given what the encoding keeps.
-            events = [decode(encode(event)) for event in outputs]
+            events = [one._replace(record=decode(encode(one.record))) for one in outputs]
             if knowledge is not None:
-                batch = [Incoming(i, None, event) for i, event in enumerate(events)]
+                batch = [Incoming(i, *one) for i, one in enumerate(events)]
                 handled = ClassifyStage(Fixed(knowledge)).task().handle(batch)
                 assert not handled.rejected, "an event of our own that classify refuses"
                 classified, again = _CODEC.encoder(CLASSIFIED), _CODEC.decoder(CLASSIFIED)
-                events = [again(classified(output.record)) for output in handled.outputs]
-            self.events += [event_told(event) for event in events]
+                events = [one._replace(record=again(classified(one.record))) for one in handled.outputs]
+            topic = CLASSIFIED if knowledge is not None else FINGERPRINTS
+            self.events += [
+                event_told(event, key, headers.event(event, topic.written_by[0], topic.schema or ""))
+                for key, event in events
+            ]
 
-    def _through(self, stage: Stage, messages: Sequence[Message], prefix: str) -> Iterator[Any]:
+    def _through(self, stage: Stage, messages: Sequence[Message], prefix: str) -> Iterator[Output]:
         task, decode = stage.task(), self._codec.decoder(PAYLOADS)
         topic = PAYLOADS.full_name(prefix)
         for start in range(0, len(messages), _BATCH):
@@ -135,15 +142,13 @@ class Undisturbed:
             for message in messages[start : start + _BATCH]:
                 try:
                     batch.append(Incoming(message.offset, message.key, decode(message.value)))
-                except DecodeError:
-                    self.dead.append(_dead(topic, message, message.value))
+                except DecodeError as error:
+                    self.dead.append(_dead(topic, message, stage.name, error))
             handled = task.handle(batch)
             by_offset = {message.offset: message for message in messages[start : start + _BATCH]}
             for rejected in handled.rejected:
-                message = by_offset[rejected.offset]
-                self.dead.append(_dead(topic, message, message.value))
-            for output in handled.outputs:
-                yield output.record
+                self.dead.append(_dead(topic, by_offset[rejected.offset], stage.name, rejected.error))
+            yield from handled.outputs
 
 
 def undecodable(messages: Iterable[Message], prefix: str, codec: Codec = _CODEC) -> list[Told]:
@@ -153,48 +158,68 @@ def undecodable(messages: Iterable[Message], prefix: str, codec: Codec = _CODEC)
     for message in messages:
         try:
             decode(message.value)
-        except DecodeError:
-            found.append(_dead(topic, message, message.value))
+        except DecodeError as error:
+            found.append(_dead(topic, message, FINGERPRINTS.read_by[0], error))
     return found
 
 
 def classified(messages: Iterable[Message], codec: Codec = _CODEC) -> list[Told]:
     """What is in ``classified``."""
-    decode = codec.decoder(CLASSIFIED)
-    return [event_told(decode(message.value), message.partition.number) for message in messages]
+    return _found(messages, codec, CLASSIFIED)
 
 
 def fingerprinted(messages: Iterable[Message], codec: Codec = _CODEC) -> list[Told]:
     """What is in ``fingerprints``."""
-    decode = codec.decoder(FINGERPRINTS)
-    return [event_told(decode(message.value), message.partition.number) for message in messages]
+    return _found(messages, codec, FINGERPRINTS)
+
+
+def _found(messages: Iterable[Message], codec: Codec, topic: Topic) -> list[Told]:
+    decode = codec.decoder(topic)
+    return [
+        event_told(decode(message.value), message.key, message.headers, message.partition.number)
+        for message in messages
+    ]
 
 
 def letters(messages: Iterable[Message]) -> list[Told]:
     """What is in ``deadletter``, by where it came from."""
     found = []
     for message in messages:
-        headers = dict(message.headers)
+        said = dict(message.headers)
         origin = "/".join(
-            headers.get(f"vermilion_origin_{name}", b"?").decode()
-            for name in ("topic", "partition", "offset")
+            said.get(f"vermilion_origin_{name}", b"?").decode() for name in ("topic", "partition", "offset")
         )
-        found.append(Told(origin, f"{origin} {_digest(message.value or b'')}", 0))
+        found.append(_letter_told(origin, message.key, message.value, message.headers, 0))
     return found
 
 
-def event_told(event: Mapping[str, Any], place: int = -1) -> Told:
+def event_told(event: Mapping[str, Any], key: bytes | None, head: Headers, place: int = -1) -> Told:
     """An event of ``fingerprints`` or ``classified``, as it is compared."""
     ends = sorted([(event["src_ip"], event["src_port"]), (event["dst_ip"], event["dst_port"])])
     whose = (event["sensor"], event["run"], event["vlans"], event["vni"], event["protocol"], ends)
     content = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
-    return Told(repr(whose), f"{event['event_id']} {_digest(content)}", place)
+    return Told(repr(whose), f"{event['event_id']} {_digest(content, key, head)}", place)
 
 
-def _dead(topic: str, message: Message, value: bytes | None) -> Told:
-    origin = f"{topic}/{message.partition.number}/{message.offset}"
-    return Told(origin, f"{origin} {_digest(value or b'')}", -1)
+def _dead(topic: str, message: Message, stage: str, error: Exception) -> Told:
+    """The letter that ``message`` must become, told apart from how the chain makes one."""
+    number, offset = str(message.partition.number), str(message.offset)
+    origin = f"{topic}/{number}/{offset}"
+    own = {
+        "ce_specversion": "1.0", "ce_id": origin, "ce_source": f"/vermilion/{stage}",
+        "ce_type": "vermilion.deadletter", "ce_time": "", "content-type": "application/octet-stream",
+        "vermilion_error_class": type(error).__name__, "vermilion_error_message": "",
+        "vermilion_stage": stage, "vermilion_origin_topic": topic, "vermilion_origin_partition": number,
+        "vermilion_origin_offset": offset,
+    }  # fmt: skip
+    head = (*message.headers, *((name, value.encode()) for name, value in own.items()))
+    return _letter_told(origin, message.key, message.value, head, -1)
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
+def _letter_told(origin: str, key: bytes | None, value: bytes | None, head: Headers, place: int) -> Told:
+    head = tuple((name, b"" if name in _OF_THE_MOMENT else held) for name, held in head)
+    return Told(origin, f"{origin} {_digest(value, key, head)}", place)
+
+
+def _digest(content: bytes | None, key: bytes | None, head: Headers) -> str:
+    return hashlib.blake2b(repr((content, key, head)).encode(), digest_size=8).hexdigest()

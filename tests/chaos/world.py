@@ -5,6 +5,7 @@ import random
 import subprocess
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -52,6 +53,10 @@ class World:
     prefix: str = field(default_factory=lambda: f"chaos-{uuid.uuid4().hex[:8]}.")
     odd_runs: list[str] = field(default_factory=list)
     """Runs that Kafka has taken wholly, of which ``payloads`` gives other than what ``scan`` tells."""
+    events: int = 0
+    """What the verifier expects in ``classified``."""
+    at_points: Counter[str] = field(default_factory=Counter)
+    """What was done at which point of a transaction, and how often."""
     disk: Path | None = None
     """Where the small file system is mounted; None: it cannot be here."""
 
@@ -133,7 +138,8 @@ class World:
             for run, path in self.feeder.acknowledged.items()
             if undisturbed.by_run[run] != _scanned(path)
         ]
-        found = self.read(CLASSIFIED, len(undisturbed.events))
+        self.events = len(undisturbed.events)
+        found = self.read(CLASSIFIED, self.events)
         dead = undisturbed.dead + verify.undecodable(self.read(FINGERPRINTS), self.prefix, self.codec)
         letters = self.read(DEADLETTER, len(dead))
         late = self.read(CLASSIFIED, len(found))

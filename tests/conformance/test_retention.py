@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 from conformance.support import Notes, read, send, until
 
 from vermilion_pipeline.memory import MemoryBroker
-from vermilion_pipeline.ports import Broker, Partition
+from vermilion_pipeline.ports import Broker, LogReplaced, Partition
 
 Names = Callable[[str], str]
 Expire = Callable[[Partition, int], None]
@@ -81,3 +81,15 @@ def test_a_member_that_comes_back_too_late(
     assert expired == {Partition(topic, 0): 43}
     send(broker, topic, [(b"", b"new")])
     assert [message.offset for message in read(consumer, 1)] == [50]
+
+
+def test_a_log_that_ends_before_what_is_committed_is_another(
+    broker: Broker, unique: Names, closing: ExitStack
+) -> None:
+    topic = unique("replaced")
+    broker.create([topic], 1, None)
+    send(broker, topic, [(b"", b"%d" % n) for n in range(50)])
+    consumer = broker.consumer([topic], unique("group"), Notes(answer={Partition(topic, 0): 70}))
+    closing.callback(consumer.close)
+    with pytest.raises(LogReplaced, match=rf"{topic}\[0\] ends at 50, before 70"):
+        until(lambda: False, lambda: consumer.poll(10, 0.1), "the error")

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/vermilion"
 EXAMPLES = sorted((CHART / "ci").glob("*.yaml"))
 MINIMAL = CHART / "ci/minimal-values.yaml"
-DEMO, SCRAM, STRIMZI, CAPTURE = (
-    CHART / f"ci/{name}-values.yaml" for name in ("demo", "scram", "strimzi", "capture")
+DEMO, SCRAM, STRIMZI, CAPTURE, DECRYPTION = (
+    CHART / f"ci/{name}-values.yaml" for name in ("demo", "scram", "strimzi", "capture", "decryption")
 )
 RELEASE, NAMESPACE = "trial", "flows"
 NAME = f"{RELEASE}-vermilion"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from deploy.chart import (
     CAPTURE,
+    DECRYPTION,
     DEMO,
     EXAMPLES,
     MINIMAL,
@@ -45,7 +46,7 @@ def test_no_root_no_privilege_no_latest(values: Path) -> None:
     for name, spec in found:
         capture = "-capture-" in name
         assert spec["securityContext"]["runAsNonRoot"] is True, name
-        assert spec["securityContext"]["runAsUser"] > 0, name
+        assert spec["securityContext"].get("runAsUser", 10001) > 0, name
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
         assert spec["automountServiceAccountToken"] is False, name
         assert spec.get("hostNetwork", False) is capture, name
@@ -162,7 +163,13 @@ def test_topics_are_those_of_the_flow_and_outlive_the_release() -> None:
 
 
 def test_kafka_users_have_the_rights_of_their_roles_and_no_others() -> None:
-    users = of_kind(rendered(STRIMZI), "KafkaUser")
+    everything = (
+        "capture.enabled=true",
+        'capture.groups=[{"name": "a", "interfaces": ["eth0"]}]',
+        "replay.enabled=true",
+        'replay.configMap="captures"',
+    )
+    users = of_kind(rendered(STRIMZI, *everything), "KafkaUser")
     kinds = {"topic": "topic", "group": "group", "transactionalId": "transactional id"}
 
     def granted(role: str) -> set[Right]:
@@ -225,13 +232,13 @@ def test_a_key_log_is_a_secret_of_fingerprint_alone() -> None:
     )
     (volume,) = [each for each in fingerprint["volumes"] if each["name"] == "key-log"]
     assert volume["secret"]["secretName"] == "keys"
-    assert volume["secret"]["items"] == [{"key": "log", "path": "sslkeylog"}]
+    assert volume["secret"]["items"] == [{"key": "log", "path": "log"}]
     (container,) = fingerprint["containers"]
     (mount,) = [each for each in container["volumeMounts"] if each["name"] == "key-log"]
     assert mount["readOnly"]
     assert "subPath" not in mount  # which would never see the Secret change
     variables = {each["name"]: each.get("value") for each in container["env"]}
-    assert variables["VERMILION_KEY_LOG"] == f"{mount['mountPath']}/sslkeylog"
+    assert variables["VERMILION_KEY_LOG"] == f"{mount['mountPath']}/log"
     assert "key-log" not in str(classify)
     assert "KEY_LOG" not in str(rendered())
 
@@ -287,7 +294,8 @@ def test_a_groups_settings_are_read_as_they_are_meant(monkeypatch: pytest.Monkey
     assert found.interface == ["tap0", "tap1"]
     assert (found.bpf, found.workers, found.ring_mib, found.promiscuous) == ("not port 9092", 2, 128, False)
     assert (found.exclude_port, found.exclude_network) == ([9092], ["192.0.2.0/24"])
-    assert (found.depth, found.transport, found.http_port) == (16384, ["tcp"], 9465)
+    assert (found.depth, found.transport, found.http_port) == (0, ["udp"], 9465)
+    assert found.snaplen == 2048
 
 
 @each_example
@@ -309,7 +317,7 @@ def test_everything_is_denied_but_what_each_component_needs(values: Path) -> Non
     demo = "demo" in values.stem
     for component in ("fingerprint", "classify"):
         assert allowed(component, "ingress") == {9464}
-        assert {53} < allowed(component, "egress") <= {53, 443, 9092, 9093, 9094}
+        assert {53, 5353} < allowed(component, "egress") <= {53, 5353, 443, 8080, 9092, 9093, 9094}
     assert allowed("knowledge", "egress") == allowed("knowledge", "ingress") == set()
     assert allowed("kafka", "ingress") == ({9092} if demo else set())
     assert 9464 in allowed("test", "egress")
@@ -324,3 +332,87 @@ def test_a_claim_is_read_only_as_a_whole_only_where_no_job_writes_it(publish: bo
     assert volume["persistentVolumeClaim"]["readOnly"] is not publish
     (mount,) = [each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "knowledge"]
     assert mount["readOnly"] is True
+
+
+def _kafka_and_registry(*settings: str, values: Path = MINIMAL) -> list[int]:
+    policy = of_kind(rendered(values, *settings), "NetworkPolicy")
+    (spec,) = [found["spec"] for name, found in policy.items() if name.endswith("-clients")]
+    return [port["port"] for rule in spec["egress"][1:] for port in rule["ports"]]
+
+
+def test_ports_are_those_of_the_addresses() -> None:
+    assert _kafka_and_registry(values=STRIMZI) == [9093, 8080]
+    assert _kafka_and_registry(values=DECRYPTION) == [9092]
+    assert _kafka_and_registry('registry.url="http://registry"') == [9092, 80]
+    assert _kafka_and_registry('registry.url="https://registry/path"') == [9092, 443]
+    assert _kafka_and_registry('registry.existingSecret="registry"') == [9092, 443]
+    assert _kafka_and_registry('registry.url="https://r"', "networkPolicy.registryPort=1") == [9092, 1]
+
+
+def test_a_replay_and_the_topics_pass_what_is_given() -> None:
+    jobs = of_kind(rendered(DECRYPTION), "Job")
+    arguments = {
+        spec["containers"][0]["name"]: spec["containers"][0]["args"]
+        for spec in (job["spec"]["template"]["spec"] for job in jobs.values())
+    }
+    assert {"--depth=0", "--transport=tcp"} < set(arguments["replay"])
+    assert arguments["topics"] == ["--config=retention.ms=86400000"]
+    assert all("ttlSecondsAfterFinished" not in job["spec"] for job in jobs.values())
+
+
+@pytest.mark.parametrize("number", ["null", "20002"])
+def test_capture_is_of_the_launchers_group_whoever_it_runs_as(number: str) -> None:
+    found = rendered(CAPTURE, f"security.user={number}", f"security.group={number}")
+    security = dict(pods(found))[f"{NAME}-capture-core"]["securityContext"]
+    assert security["supplementalGroups"] == [10001]
+    assert security.get("runAsUser") == json.loads(number) == security.get("runAsGroup")
+
+
+def test_capture_may_be_given_its_capability_by_the_file() -> None:
+    found = rendered(CAPTURE, "capture.allowPrivilegeEscalation=true")
+    (container,) = dict(pods(found))[f"{NAME}-capture-core"]["containers"]
+    assert container["securityContext"]["allowPrivilegeEscalation"] is True
+
+
+def test_a_key_log_that_grows_is_a_claim() -> None:
+    spec = dict(pods(rendered(DECRYPTION)))[f"{NAME}-fingerprint"]
+    (volume,) = [each for each in spec["volumes"] if each["name"] == "key-log"]
+    assert volume["persistentVolumeClaim"] == {"claimName": "keys", "readOnly": True}
+    assert environment(spec["containers"][0])["VERMILION_KEY_LOG"] == "/etc/vermilion/key-log/sslkeylog"
+
+
+def test_looking_at_topics_needs_no_user_that_nobody_makes() -> None:
+    objects = rendered(STRIMZI, 'kafka.auth.users.admin.secret=""')
+    users = of_kind(objects, "KafkaUser")
+    assert set(users) == {"vermilion-fingerprint", "vermilion-classify", "vermilion-admin"}
+    granted = users["vermilion-admin"]["spec"]["authorization"]["acls"]
+    assert {each["resource"]["name"] for each in granted} == {
+        topic.full_name("vermilion.") for topic in TOPICS
+    }
+    assert all(each["operations"] == ["Describe"] for each in granted)
+    volumes = dict(pods(objects))["vermilion-test"]["volumes"]
+    assert "vermilion-admin" in [each.get("secret", {}).get("secretName") for each in volumes]
+
+
+@pytest.mark.parametrize("values", [DECRYPTION, DEMO, STRIMZI], ids=lambda path: path.stem)
+def test_every_pod_goes_where_all_go_and_has_the_common_labels(values: Path) -> None:
+    given = 'placement={"priorityClassName": "low", "nodeSelector": {"a": "b"}}'
+    objects = rendered(values, given, 'commonLabels={"team": "net"}')
+    for name, spec in pods(objects):
+        if "-capture-" not in name:
+            assert (spec["priorityClassName"], spec["nodeSelector"]["a"]) == ("low", "b"), name
+    for found in objects:
+        template = found.get("spec", {}).get("template", found)
+        assert template["metadata"]["labels"]["team"] == "net"
+    own = dict(pods(rendered(MINIMAL, given, 'fingerprint.nodeSelector={"c": "d"}')))
+    assert own[f"{NAME}-fingerprint"]["nodeSelector"] == {"c": "d"}
+
+
+def test_small_things() -> None:
+    for spec in of_kind(rendered(), "StatefulSet").values():
+        container = spec["spec"]["template"]["spec"]["containers"][0]
+        assert environment(container)["VERMILION_HTTP_HOST"] == "::"
+    for scaled in of_kind(rendered(STRIMZI), "ScaledObject").values():
+        assert scaled["spec"]["triggers"][0]["metadata"]["ignoreNullValues"] == "false"
+    demo = dict(pods(rendered(DEMO, "kafka.demo.persistence.enabled=false")))[f"{NAME}-kafka"]
+    assert {"name": "data", "emptyDir": {"sizeLimit": "2Gi"}} in demo["volumes"]

@@ -3,11 +3,15 @@
 import os
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from deploy.chart import ROOT
+
+from vermilion.dev import kafka
+from vermilion.dev.jars import java
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -79,3 +83,35 @@ def test_prometheus_scrapes_every_service_that_has_metrics() -> None:
             assert SERVICES[job["job_name"]]["network_mode"] == "host"
             (target,) = job["static_configs"][0]["targets"]
             assert f"{target.split(':')[0]}:host-gateway" in SERVICES["prometheus"]["extra_hosts"]
+
+
+@pytest.mark.kafka
+def test_apaches_own_image_takes_our_settings(tmp_path: Path) -> None:
+    """The program that the image starts with is among Kafka's jars: storage is formatted as it says."""
+    override = yaml.safe_load((ROOT / "deploy/kafka/official.yaml").read_text())["services"]["kafka"]
+    mounts = dict(each.split(":")[1::-1] for each in override["volumes"])
+    folders = {name: tmp_path / name for name in ("default", "mounted", "final")}
+    for folder in folders.values():
+        folder.mkdir()
+    for name in ("log4j2.yaml", "tools-log4j2.yaml"):
+        (folders["default"] / name).write_text(
+            "Configuration: {Loggers: {Root: {level: INFO}, Logger: []}}\n"
+        )
+    ours = ROOT / mounts["/mnt/shared/config/server.properties"]
+    (folders["mounted"] / "server.properties").write_text(ours.read_text())
+    environment = {**SERVICES["kafka"]["environment"], **override["environment"]}
+    assert environment["KAFKA_LOG_DIRS"] in mounts
+    environment |= {"KAFKA_LOG_DIRS": str(tmp_path / "data"), "CLUSTER_ID": "5L6g3nShT-eMCtK--X86sw"}
+    command = [java(), "-cp", f"{kafka.fetch()}/*", "kafka.docker.KafkaDockerWrapper", "setup"]
+    for option, folder in zip(("-D", "-M", "-F"), folders.values(), strict=True):
+        command += [option, str(folder)]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "data/meta.properties").exists()
+    lines = (folders["final"] / "server.properties").read_text().splitlines()
+    told = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    assert "@" not in told["advertised.listeners"]
+    assert told["advertised.listeners"].startswith("CLIENTS://kafka:9092,")
+    assert override["healthcheck"]["test"][0] == "CMD"

@@ -13,6 +13,7 @@ import yaml
 from deploy.chart import (
     CAPTURE,
     CHART,
+    DECRYPTION,
     DEMO,
     MINIMAL,
     NAME,
@@ -41,6 +42,18 @@ def test_with_nothing_given_it_says_what_it_needs() -> None:
         (("capture.enabled=true",), "needs capture.groups"),
         (("replay.enabled=true",), "set replay.existingClaim or replay.configMap"),
         (('replay={"enabled": true, "existingClaim": "a", "configMap": "b"}',), "Leave one out"),
+        (
+            ('capture.groups=[{"name": "a", "interfaces": ["x"]}, {"name": "a", "interfaces": ["y"]}]',),
+            "have the same name",
+        ),
+        (('fingerprint.keyLog={"existingSecret": "a", "existingClaim": "b"}',), "leave one out"),
+        (
+            (
+                'fingerprint.keyLog.existingClaim="keys"',
+                'capture={"enabled": true, "groups": [{"name": "a", "interfaces": ["x"]}]}',
+            ),
+            "set capture.depth=0",
+        ),
         (("fingerprint.replicas=13",), "more than topics.partitions=12"),
         (('classify.autoscaling.mode="keda"',), "needs keda.prometheusAddress"),
         (('registry={"url": "http://r", "existingSecret": "s"}',), "leave one out"),
@@ -76,6 +89,7 @@ def test_what_does_not_go_together_is_told_in_a_sentence(settings: tuple[str, ..
         'podDisruptionBudget.maxUnavailable="0%"',
         'prometheusRule.alerts={"Unheard": {"enabled": false}}',
         "httpPort=70000",
+        "replay.ttlSecondsAfterFinished=1",
     ],
 )
 def test_the_schema_refuses(setting: str) -> None:
@@ -162,7 +176,7 @@ def test_versions_agree() -> None:
         ("serviceMonitor.enabled", MINIMAL, "ServiceMonitor"),
         ("prometheusRule.enabled", MINIMAL, "PrometheusRule"),
         ("grafanaDashboard.enabled", MINIMAL, "ConfigMap"),
-        ("strimzi.users", STRIMZI, 4 * "KafkaUser "),
+        ("strimzi.users", STRIMZI, 2 * "KafkaUser "),
         ("knowledge.publish", STRIMZI, "Job"),
     ],
 )
@@ -186,9 +200,26 @@ def test_each_toggle_brings_its_objects_and_nothing_else(toggle: str, values: Pa
         ('topics.mode="none"', MINIMAL, "--partitions"),
         ("kafka.demo.persistence.enabled=false", DEMO, "volumeClaimTemplates"),
         ("kafka.tls.enabled=false", SCRAM, "ssl.ca.location"),
+        ('fingerprint.keyLog.existingClaim=""', DECRYPTION, "key-log"),
         ('registry.existingSecret=""', SCRAM, "VERMILION_REGISTRY_URL"),
     ],
 )
 def test_each_part_can_be_left_out(setting: str, values: Path, part: str) -> None:
     assert part in json.dumps(rendered(values))
     assert part not in json.dumps(rendered(values, setting))
+
+
+def test_the_demo_broker_brings_its_objects_and_nothing_else() -> None:
+    # Jobs are named by where Kafka is.
+    without = ("replay.enabled=false", 'topics.mode="none"')
+    there, given = (
+        {(found["kind"], found["metadata"]["name"]) for found in rendered(DEMO, *without, *more)}
+        for more in ((), ("kafka.demo.enabled=false", 'kafka.bootstrapServers="kafka:9092"'))
+    )
+    assert sorted(kind for kind, _ in there - given) == [
+        "ConfigMap",
+        "NetworkPolicy",
+        "Service",
+        "StatefulSet",
+    ]
+    assert given <= there

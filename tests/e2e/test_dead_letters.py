@@ -72,8 +72,8 @@ def test_a_letter_from_elsewhere_is_told_and_left(kafka_bootstrap: str, prefix: 
     producer = KafkaBroker({"bootstrap.servers": kafka_bootstrap}).producer()
     for topic in ("elsewhere", f"{prefix}payloads"):
         letter = Message(Partition(topic, 0), 7, b"key", b"value", (("a", b"b"),), 0)
-        value, head = headers.dead_letter(letter, "fingerprint", ValueError("no"))
-        producer.produce(f"{prefix}deadletter", b"key", value, head)
+        key, value, head = headers.dead_letter(letter, "fingerprint", ValueError("no"))
+        producer.produce(f"{prefix}deadletter", key, value, head)
     producer.close()
     done = vermilion("replay", "--from", "deadletter", *here)
     assert done.returncode == 1

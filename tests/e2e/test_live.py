@@ -7,7 +7,8 @@ import socket
 import subprocess
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -31,6 +32,22 @@ def may_capture() -> bool:
     return True
 
 
+@contextmanager
+def capturing(command: list[str], *, workers: int) -> Iterator[subprocess.Popen[str]]:
+    """The command, when each of its workers listens."""
+    before = running_sockets()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = monotonic() + 60
+            while running_sockets() < before + workers:
+                assert process.poll() is None and monotonic() < deadline
+                sleep(0.05)
+            sleep(1)  # the kernel's filters are set one after the other
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.mark.skipif(not may_capture(), reason="packet sockets are not allowed here")
 def test_workers_share_flows_and_end_their_runs(
     kafka_bootstrap: str, kafka_ports: Callable[[int], int]
@@ -42,13 +59,8 @@ def test_workers_share_flows_and_end_their_runs(
         *COMMAND, "capture", "-i", "lo", "--workers", "2", "--ring-mib", "4", "--bpf", f"tcp port {port}",
         "--http-port", str(http), *here,
     ]  # fmt: skip
-    before = running_sockets()
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with capturing(command, workers=2) as process:
         deadline = monotonic() + 60
-        while running_sockets() < before + 2:
-            assert process.poll() is None and monotonic() < deadline
-            sleep(0.05)
-        sleep(1)  # the kernel's filters are set one after the other
         with socket.create_server(("127.0.0.1", port)) as server:
             for number in range(FLOWS):
                 with socket.create_connection(("127.0.0.1", port)) as client, server.accept()[0] as other:
@@ -86,6 +98,38 @@ def test_workers_share_flows_and_end_their_runs(
     last = [json.loads(line) for line in beats.splitlines()]
     assert sum(beat["packets"] for beat in last) >= 7 * FLOWS
     assert sum(beat["last"] for beat in last) == 2
+
+
+@pytest.mark.skipif(not may_capture(), reason="packet sockets are not allowed here")
+def test_what_it_publishes_is_not_captured_again(
+    kafka_bootstrap: str, kafka_ports: Callable[[int], int]
+) -> None:
+    here = ("-b", kafka_bootstrap, "--topic-prefix", "echo.")
+    assert vermilion("topics", "create", *here, "--partitions", "1").returncode == 0
+    port = kafka_ports(1)
+    with capturing([*COMMAND, "capture", "-i", "lo", "--depth", "0", *here], workers=1) as process:
+        with (
+            socket.create_server(("127.0.0.1", port)) as server,
+            socket.create_connection(("127.0.0.1", port)) as client,
+            server.accept()[0] as other,
+        ):
+            client.sendall(b"hello")
+            assert other.recv(100) == b"hello"
+        sleep(3)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert int(re.findall(r"(\d+) excluded_kafka", errors)[0]) > 0
+    done = vermilion("tail", "payloads", "--from", "beginning", "--quiet-for", "3", *here)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    spoken = {
+        frozenset((record["src_port"], record["dst_port"]))
+        for record in records
+        if record["kind"] == "SEGMENT"
+    }
+    kafka = int(kafka_bootstrap.rpartition(":")[2])
+    assert any(port in ports for ports in spoken)
+    assert not any(kafka in ports for ports in spoken)
 
 
 def test_wrong_usage() -> None:

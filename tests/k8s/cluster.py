@@ -80,7 +80,7 @@ class Namespace:
 
     def upgrade(self, release: str, values: dict[str, Any]) -> str:
         """``helm upgrade`` with all as it was but ``values``; ends when all pods are ready."""
-        return self._with("upgrade", release, values, "--reuse-values", "--wait", "--timeout=5m")
+        return self._with("upgrade", release, values, "--reset-then-reuse-values", "--wait", "--timeout=5m")
 
     def _with(self, command: str, release: str, values: dict[str, Any], *arguments: str) -> str:
         given = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]

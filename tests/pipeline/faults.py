@@ -1,22 +1,20 @@
 """A broker that fails on purpose, round a real one."""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from vermilion_pipeline.ports import (
-    Assignment,
-    Broker,
-    Committed,
-    Consumer,
-    Headers,
-    Partition,
-    Producer,
-    ProducerLost,
-    TransactionAborted,
-    TransactionalProducer,
-)
-from vermilion_pipeline.rights import Right
+from vermilion_pipeline.ports import ProducerLost, TransactionAborted, TransactionalProducer
+
+
+class Wrapped:
+    """The inner broker, producer or stage, with what a subclass changes of it."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
 
 class Crash(BaseException):
@@ -45,27 +43,12 @@ class Faults:
         return None
 
 
-class FaultyProducer:
+class FaultyProducer(Wrapped):
     """A transactional producer whose commits fail now and then."""
 
     def __init__(self, inner: TransactionalProducer, faults: Faults) -> None:
-        self._inner, self._faults = inner, faults
-
-    def begin(self) -> None:
-        self._inner.begin()
-
-    def produce(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Headers = (),
-        partition: int | None = None,
-    ) -> None:
-        self._inner.produce(topic, key, value, headers, partition)
-
-    def send_offsets(self, offsets: Mapping[Partition, Committed], consumer: Consumer) -> None:
-        self._inner.send_offsets(offsets, consumer)
+        super().__init__(inner)
+        self._faults = faults
 
     def commit(self) -> None:
         fault = self._faults.pick()
@@ -79,42 +62,13 @@ class FaultyProducer:
         if fault == "crash after":
             raise Crash
 
-    def abort(self) -> None:
-        self._inner.abort()
 
-    def close(self) -> None:
-        self._inner.close()
-
-
-class FaultyBroker:
+class FaultyBroker(Wrapped):
     """The inner broker, with faulty transactional producers."""
 
-    def __init__(self, inner: Broker, faults: Faults) -> None:
-        self._inner, self._faults = inner, faults
-
-    def partitions(self, topics: Sequence[str]) -> dict[str, int]:
-        return self._inner.partitions(topics)
-
-    def topics(self) -> dict[str, int]:
-        return self._inner.topics()
-
-    def create(self, topics: Sequence[str], partitions: int, replication: int | None) -> list[str]:
-        return self._inner.create(topics, partitions, replication)
-
-    def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
-        return self._inner.ends(topics)
-
-    def consumer(self, topics: Sequence[str], group: str, assignment: Assignment) -> Consumer:
-        return self._inner.consumer(topics, group, assignment)
-
-    def reader(self, topics: Sequence[str], *, beginning: bool) -> Consumer:
-        return self._inner.reader(topics, beginning=beginning)
-
-    def producer(self) -> Producer:
-        return self._inner.producer()
-
-    def missing(self, rights: Iterable[Right]) -> list[Right]:
-        return self._inner.missing(rights)
+    def __init__(self, inner: Any, faults: Faults) -> None:
+        super().__init__(inner)
+        self._faults = faults
 
     def transactional(self, transactional_id: str) -> TransactionalProducer:
         return FaultyProducer(self._inner.transactional(transactional_id), self._faults)

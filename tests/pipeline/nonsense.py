@@ -2,16 +2,18 @@
 
 import threading
 import time
+from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
 
 class Nonsense:
-    """Answers every request alike. ``url``: where."""
+    """Answers every request alike, but 401 where ``login`` (``user:password``) is missing. ``url``: where."""
 
-    def __init__(self, status: int, body: bytes, delay: float = 0.0) -> None:
+    def __init__(self, status: int, body: bytes, delay: float = 0.0, login: str | None = None) -> None:
         self.status, self.body, self.delay = status, body, delay
         self.asked = 0
+        wanted = None if login is None else f"Basic {b64encode(login.encode()).decode()}"
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -19,7 +21,8 @@ class Nonsense:
                 outer.asked += 1
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 time.sleep(outer.delay)
-                self.send_response(outer.status)
+                allowed = wanted in (None, self.headers.get("Authorization"))
+                self.send_response(outer.status if allowed else 401)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(outer.body)))
                 self.end_headers()

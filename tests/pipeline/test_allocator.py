@@ -8,6 +8,27 @@ import pytest
 
 from vermilion_pipeline import allocator
 
+# Blocks that malloc does not map, among small ones that live on; and what Python keeps for the next who ask.
+HOLES = """
+import os, sys, time
+from vermilion_pipeline import allocator
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+allocator._EVERY_SECONDS = float(sys.argv[1])
+if not allocator.give_back():
+    sys.exit(3)
+before = resident()
+kept, holes = [], []
+for _ in range(1000):
+    holes.append(b"x" * 50_000)
+    kept.append(bytes(3000))
+holes.clear()
+deadline = time.monotonic() + 2
+while resident() - before > 10 << 20 and time.monotonic() < deadline:
+    time.sleep(0.05)
+print(resident() - before)
+"""
+
 # Large blocks among small ones that live on, as a fetch's buffers are among a batch's records.
 PEAK = """
 import os, sys
@@ -28,9 +49,9 @@ print(resident() - before)
 """
 
 
-def left(how: str) -> int:
-    """Bytes that stay resident after a peak of 100 MiB."""
-    done = subprocess.run([sys.executable, "-c", PEAK, how], capture_output=True, text=True, check=False)
+def left(how: str, program: str = PEAK) -> int:
+    """Bytes that stay resident after a peak."""
+    done = subprocess.run([sys.executable, "-c", program, how], capture_output=True, text=True, check=False)
     if done.returncode == 3:
         pytest.skip("this allocator is not glibc's")
     assert done.returncode == 0, done.stderr
@@ -40,6 +61,11 @@ def left(how: str) -> int:
 def test_a_peak_is_given_back() -> None:
     assert left("tuned") < 10 << 20
     assert left("as it is") > 50 << 20
+
+
+def test_holes_are_given_back_after_a_while() -> None:
+    assert left("0.1", HOLES) < 10 << 20
+    assert left("3600", HOLES) > 30 << 20
 
 
 def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from fingerprint.flowrecords import record
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vermilion_pipeline import codec as codecs
 from vermilion_pipeline import records, schemas
 from vermilion_pipeline.codec import Codec, DecodeError
 from vermilion_pipeline.topics import BY_NAME, PAYLOADS, TOPICS
@@ -20,12 +21,15 @@ class Ids:
 
     def __init__(self) -> None:
         self.known: dict[int, tuple[str, str]] = {}
+        self.asked: list[int | str] = []
 
     def id_of(self, subject: str, schema: str) -> int:
+        self.asked.append(subject)
         self.known[len(self.known) + 77] = (subject, schema)
         return len(self.known) + 76
 
     def schema_of(self, schema_id: int) -> str | None:
+        self.asked.append(schema_id)
         return self.known[schema_id][1] if schema_id in self.known else None
 
 
@@ -92,6 +96,48 @@ def test_what_cannot_be_decoded_is_told(value: bytes | None, why: str) -> None:
 def test_an_id_that_the_registry_does_not_know() -> None:
     with pytest.raises(DecodeError, match="knows no schema id 5"):
         Codec(Ids()).decoder(PAYLOADS)(b"\x00\x00\x00\x00\x05abc")
+
+
+def test_an_unknown_id_is_asked_for_once_a_minute_and_found_once_it_is_registered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ids, now = Ids(), 1000.0
+    monkeypatch.setattr(codecs, "monotonic", lambda: now)
+    framed = Codec(ids).encoder(PAYLOADS)(RECORD)
+    registered, ids.known = ids.known, {}
+    codec = Codec(ids)
+    decode = codec.decoder(PAYLOADS)
+    ids.asked.clear()
+    for _ in range(5000):
+        codec.learn(framed)
+    for value in [framed, b"\x00\x00\x00\x00\x05", framed]:
+        with pytest.raises(DecodeError, match="knows no schema id"):
+            decode(value)
+    assert ids.asked == [77, 5]
+    ids.known, now = registered, now + 60
+    assert [decode(framed), decode(framed)] == [RECORD, RECORD]
+    assert ids.asked == [77, 5, 77]
+
+
+def test_the_ids_remembered_as_unknown_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codecs, "_MOST_UNKNOWN", 3)
+    ids = Ids()
+    codec = Codec(ids)
+    for number in (1, 2, 3, 1, 4, 4, 3, 2, 1):
+        codec.learn(bytes([0, 0, 0, 0, number]))
+    assert ids.asked == [1, 2, 3, 4, 1]
+    assert len(codec._unknown_until) == 3
+
+
+def test_somebody_is_told_before_each_question_to_the_registry() -> None:
+    ids = Ids()
+    codec = Codec(ids)
+    codec.asking = lambda: ids.asked.append("asking")
+    framed = codec.encoder(PAYLOADS)(RECORD)
+    codec.encoder(PAYLOADS)
+    for value in (framed, framed, b"\x00\x00\x00\x00\x05", b"\x00\x00\x00\x00\x06", b"no"):
+        codec.learn(value)
+    assert ids.asked == ["asking", "vermilion.payloads-value", "asking", 77, "asking", 5, "asking", 6]
 
 
 @pytest.mark.parametrize("other", ["syntax = 'proto3'; message X {}", '{"type": "object"}'])

@@ -94,7 +94,7 @@ def test_nothing_goes_back_twice_or_is_skipped_when_it_fails_on_the_way(
 
 OWN = headers.dead_letter(
     Message(Partition(SOURCE, 0), 5, b"k", b"v", (("mine", b"1"),), 0), "classify", ValueError("no")
-)[1]
+).headers
 
 
 def changed(**values: bytes) -> Headers:
@@ -134,11 +134,32 @@ def test_what_cannot_go_back_is_told_and_left(head: Headers, why: str) -> None:
 def test_the_original_of_any_letter_is_found() -> None:
     for own in ((), (("ce_id", b"1"), ("a", b"")), OWN):
         message = Message(Partition(FINGERPRINTS.full_name(PREFIX), 2), 9, None, b"x", own, 0)
-        value, head = headers.dead_letter(message, "classify", RuntimeError("é" * 3000))
-        found = headers.origin(message._replace(value=value, headers=head))
+        letter = headers.dead_letter(message, "classify", RuntimeError("é" * 3000))
+        found = headers.origin(message._replace(**letter._asdict()))
         assert found == headers.Origin(message.partition, own, True)
-    long = message._replace(value=b"x" * 600_000, headers=())
-    value, head = headers.dead_letter(long, "classify", RuntimeError(""))
-    assert headers.origin(long._replace(value=value, headers=head)) == headers.Origin(
-        long.partition, (), False
-    )
+
+
+MANY = tuple((str(n), b"x" * 1000) for n in range(200))
+
+
+@pytest.mark.parametrize(
+    ("large", "kept"),
+    [
+        ({"value": b"x" * 600_000}, (("mine", b"1"),)),
+        ({"key": b"k" * 999_000}, (("mine", b"1"),)),
+        ({"headers": (("mine", b"1"), ("large", b"x" * 999_000), ("more", b"2"))}, (("mine", b"1"),)),
+        ({"headers": (("n" * 999_000, b""),)}, ()),
+        ({"value": b"x" * 600_000, "key": b"k" * 100_000, "headers": MANY}, MANY[:130]),
+    ],
+)
+def test_what_is_too_large_for_a_letter_is_cut_and_told(large: dict[str, Any], kept: Headers) -> None:
+    message = Message(Partition(SOURCE, 2), 9, b"key", b"value", (("mine", b"1"),), 0)._replace(**large)
+    letter = headers.dead_letter(message, "classify", RuntimeError("é" * 3000))
+    own = sum(len(name) + len(text) for name, text in letter.headers)
+    assert len(letter.key or b"") + len(letter.value or b"") + own < 900_000
+    found = headers.origin(message._replace(**letter._asdict()))
+    assert found == headers.Origin(message.partition, kept, False)
+    told = dict(letter.headers)
+    for part, values in large.items():
+        size = sum(len(n) + len(v) for n, v in values) if part == "headers" else len(values)
+        assert told[f"vermilion_{part}_size"] == str(size).encode()

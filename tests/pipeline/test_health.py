@@ -1,16 +1,19 @@
 """The endpoints, and the heartbeat behind them."""
 
+import socket
 import time
 import urllib.error
 import urllib.request
+
+import pytest
 
 from vermilion_pipeline.health import Health, HealthServer
 from vermilion_pipeline.metrics import Metrics
 
 
-def get(port: int, path: str) -> tuple[int, str]:
+def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=5) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -42,3 +45,29 @@ def test_endpoints() -> None:
         assert get(server.port, "/healthz")[0] == 200
     finally:
         server.close()
+
+
+def answers(host: str) -> set[str]:
+    """The loopback addresses at which a server of ``host`` answers."""
+    server = HealthServer(host, 0, Health(), Metrics("test").registry)
+    found = set()
+    try:
+        for loopback in ("127.0.0.1", "[::1]"):
+            try:
+                assert get(server.port, "/healthz", loopback) == (200, "ok\n")
+            except urllib.error.URLError:
+                continue
+            found.add(loopback)
+    finally:
+        server.close()
+    return found
+
+
+def test_it_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert answers("0.0.0.0") == {"127.0.0.1"}  # noqa: S104
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    assert answers("::1") == {"[::1]"}
+    assert answers("::") == {"127.0.0.1", "[::1]"}
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    assert answers("::") == {"127.0.0.1"}

@@ -1,9 +1,13 @@
 """The schema registry: a real one, and none, a slow one and one that answers nonsense."""
 
 import json
+import logging
+import subprocess
+import sys
 import threading
 import time
 import uuid
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from pipeline.nonsense import Nonsense
 from pipeline.test_runtime import Fragile
 
 from vermilion.dev.registry import Registry
+from vermilion_pipeline import codec as codecs
 from vermilion_pipeline import registry as registries
 from vermilion_pipeline import schemas
 from vermilion_pipeline.codec import Codec, DecodeError
@@ -28,11 +33,32 @@ from vermilion_pipeline.registry import SchemaRegistry
 from vermilion_pipeline.runtime import Runtime
 from vermilion_pipeline.settings import SettingsError
 from vermilion_pipeline.topics import PAYLOADS, TOPICS
+from vermilion_pipeline.trial import trial
 
 RECORD: Any = record(5, b"data", 24)
 PREFIX = "test."
 OURS = schemas.text("payload")
 AN_ID = b"\x00\x00\x00\x00\x05a body"
+NO_SCHEMAS = [
+    "",
+    "hello",
+    '"hello"',
+    "{}",
+    "[]",
+    "7",
+    "null",
+    "true",
+    '{"type": 7}',
+    '{"type": []}',
+    '{"type": "record"}',
+    '{"type": "record", "name": 7, "fields": 7}',
+    '{"type": "array"}',
+    '{"__fastavro_parsed": true, "__named_schemas": {}}',
+    "[" * 100_000 + "]" * 100_000,
+    '{"type": "array", "items": ' * 3_000 + '"int"' + "}" * 3_000,
+]
+"""What is no schema, by text; fastavro and the JSON parser fail on each in their own ways."""
+UNKNOWN = b'{"error_code": 40403, "message": "Schema not found"}'
 NONSENSE = [
     (200, b"<html>Welcome to nginx</html>"),
     (200, b"{}"),
@@ -41,6 +67,11 @@ NONSENSE = [
     (200, b""),
     (200, b'{"id": "seven", "schema": 7}'),
     (200, b'{"id": -1, "schema": null}'),
+    *((200, json.dumps({"schema": text}).encode()) for text in NO_SCHEMAS),
+    (200, b'{"schema": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+    (200, b'{"schema": "hello", "schemaType": "AVRO", "references": []}'),
+    (200, b'{"schema": "hello", "schemaType": 7}'),
+    (200, b'{"schema": "hello", "references": 7}'),
     (404, b"<html>Not found</html>"),
     (404, b'{"error_code": 404, "message": "HTTP 404 Not Found"}'),
     (401, b'{"error_code": 401, "message": "Unauthorized"}'),
@@ -140,6 +171,24 @@ def test_only_the_registrys_own_word_makes_a_dead_letter(registry_url: str, pref
         decode(b"\0" + (2147483000).to_bytes(4, "big") + b"abc")
 
 
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    ("kind", "schema"),
+    [
+        ("PROTOBUF", 'syntax = "proto3"; message X { int32 y = 1; }'),
+        ("JSON", '{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}'),
+    ],
+)
+def test_a_real_registry_calls_another_type_by_its_name(
+    registry_url: str, client: SchemaRegistryClient, prefix: str, kind: str, schema: str
+) -> None:
+    number = client.register_schema(f"{prefix}other-value", Schema(schema, kind))
+    with pytest.raises(DecodeError, match=f"schema id {number} at offset 1: .*{kind}"):
+        Codec(SchemaRegistry(registry_url), prefix).decoder(PAYLOADS)(
+            b"\0" + number.to_bytes(4, "big") + b"abc"
+        )
+
+
 @pytest.mark.parametrize(("status", "body"), NONSENSE)
 def test_nonsense_is_an_outage_for_readers_and_writers(status: int, body: bytes) -> None:
     with Nonsense(status, body) as stub:
@@ -164,15 +213,114 @@ def test_a_slow_registry_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) ->
         assert time.monotonic() - began < 1.5
 
 
+@pytest.mark.parametrize("kind", ["PROTOBUF", "JSON"])
+def test_only_what_the_registry_calls_another_type_is_no_avro(kind: str) -> None:
+    with Nonsense(200, json.dumps({"schema": "message X {}", "schemaType": kind}).encode()) as stub:
+        decode = Codec(SchemaRegistry(stub.url), PREFIX).decoder(PAYLOADS)
+        for _ in range(3):
+            with pytest.raises(DecodeError, match=f"schema id 5 at offset 1: .*{kind}"):
+                decode(AN_ID)
+        assert stub.asked == 1
+
+
+def test_a_schema_that_needs_others_is_none_that_could_be_waited_for() -> None:
+    body = {"schema": '"Other"', "references": [{"name": "Other", "subject": "other", "version": 1}]}
+    with (
+        Nonsense(200, json.dumps(body).encode()) as stub,
+        pytest.raises(DecodeError, match=r"schema id 5 at offset 1: it refers to other schemas"),
+    ):
+        Codec(SchemaRegistry(stub.url), PREFIX).decoder(PAYLOADS)(AN_ID)
+
+
+def test_a_child_does_not_ask_what_its_parent_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the parent's connection: two would talk on it at once."""
+    with Nonsense(404, UNKNOWN) as stub:
+        codec = Codec(SchemaRegistry(stub.url), PREFIX)
+        decode = codec.decoder(PAYLOADS)
+        values = [bytes([0, 0, 0, 0, number]) for number in (5, 6, 5, 6)]
+        for value in values:
+            codec.learn(value)
+        assert stub.asked == 2
+        assert trial(range(4), lambda offset: decode(values[offset]), lambda: None) is None
+        assert stub.asked == 2
+        # Nor when the parent took so long that it would ask again itself.
+        monkeypatch.setattr(codecs, "monotonic", lambda: time.monotonic() + 61)
+        assert trial(range(4), lambda offset: decode(values[offset]), lambda: None) is None
+        assert stub.asked == 2
+        with pytest.raises(DecodeError):
+            decode(values[0])
+        assert stub.asked == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "login"),
+    [
+        ("reader:hunter%402%3A%25", "reader:hunter@2:%"),
+        ("reader:hunter,@2", "reader:hunter,@2"),
+        ("reader@home:hunter2", "reader@home:hunter2"),
+        ("hunter2", "hunter2:"),
+        (":hunter2", ":hunter2"),
+    ],
+)
+def test_a_login_in_the_address_works_and_is_in_no_log(
+    written: str, login: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for name in ("httpx2", "httpcore2"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    with Nonsense(200, json.dumps({"schema": OURS}).encode(), login=login) as stub:
+        assert SchemaRegistry(stub.url.replace("//", f"//{written}@")).schema_of(5) == OURS
+        with pytest.raises(RegistryUnavailable):
+            SchemaRegistry(stub.url).schema_of(5)
+    said = " ".join(f"{each.getMessage()} {each.args}" for each in caplog.records)
+    assert f"GET {stub.url}/schemas/ids/5" in said
+    assert "hunter" not in said
+    assert b64encode(login.encode()).decode() not in said
+
+
+def test_the_services_log_has_no_line_for_each_request() -> None:
+    with Nonsense(200, json.dumps({"schema": OURS}).encode()) as stub:
+        program = (
+            "from vermilion_pipeline import logs; from vermilion_pipeline.registry import SchemaRegistry\n"
+            f"logs.configure('json', 'debug'); SchemaRegistry({stub.url!r}).schema_of(5)\n"
+            "logs.logger('one').info('ours')"
+        )
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert [json.loads(line)["event"] for line in ran.stderr.splitlines()] == ["ours"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://reader:hunter2@nowhere",
+        "reader:hunter2@nowhere",
+        "http://reader:hunter2",
+        "http://reader:hun/ter2@nowhere",
+        "http://reader:hun?ter2@nowhere",
+        "http://reader:hunter2@[nowhere",
+        "http://reader:hunter2@",
+        "http://nowhere,http://reader:hunter2@elsewhere",
+    ],
+)
+def test_an_address_that_is_none_is_refused_untold(url: str) -> None:
+    with pytest.raises(SettingsError, match="registry_url: not as http://") as refused:
+        SchemaRegistry(url)
+    assert "ter2" not in str(refused.value)
+
+
+def test_a_list_of_addresses_has_one_login() -> None:
+    with Nonsense(200, json.dumps({"schema": OURS}).encode(), login="reader:hunter2") as stub:
+        second = stub.url.replace("//", "//reader:hunter2@")
+        found = SchemaRegistry(f"http://reader:hunter2@127.0.0.1:{find_ports(1)}, {second}")
+        assert found.schema_of(5) == OURS
+
+
 def test_a_password_in_the_address_is_never_told() -> None:
     with Nonsense(401, b'{"error_code": 401, "message": "who is hunter%402?"}') as stub:
         url = stub.url.replace("http://", "http://reader:hunter%402@")
         with pytest.raises(RegistryUnavailable) as raised:
             SchemaRegistry(url).schema_of(5)
     assert "hunter" not in str(raised.value)
-    with pytest.raises(SettingsError) as refused:
-        SchemaRegistry("ftp://reader:hunter2@nowhere")
-    assert "hunter2" not in str(refused.value)
 
 
 def test_a_batch_waits_for_the_registry_and_nothing_becomes_a_dead_letter() -> None:

@@ -19,7 +19,7 @@ from vermilion_pipeline.flowid import community_id
 from vermilion_pipeline.health import Health
 from vermilion_pipeline.memory import MemoryBroker
 from vermilion_pipeline.metrics import Metrics
-from vermilion_pipeline.ports import Broker, BrokerError, Fenced, Message, Partition
+from vermilion_pipeline.ports import AccessDenied, Broker, BrokerError, Fenced, Headers, Message, Partition
 from vermilion_pipeline.runtime import Runtime, StageFailed
 from vermilion_pipeline.stage import Handled, Incoming, Stage, StatelessTask, Task
 from vermilion_pipeline.topics import DEADLETTER, FINGERPRINTS, PAYLOADS, TOPICS, Topic
@@ -184,12 +184,36 @@ def test_what_cannot_be_decoded_goes_to_the_dead_letters_and_the_stream_goes_on(
     assert one.totals.dead == len(poison)
 
 
-def test_a_dead_letter_is_never_too_large_for_its_topic() -> None:
-    broker = prepared(traffic(3), 3, b"x" * 1_040_000)
-    drain(runtime(broker))
+@pytest.mark.parametrize(
+    ("key", "value", "head"),
+    [
+        (b"k", b"x" * 1_040_000, ()),
+        (b"k" * 1_040_000, b"x", ()),
+        (b"k", b"x", (("large", b"x" * 1_040_000),)),
+        (b"k" * 300_000, b"x" * 300_000, (("large", b"x" * 300_000), ("small", b"x"))),
+    ],
+)
+def test_a_dead_letter_is_never_too_large_for_its_topic(key: bytes, value: bytes, head: Headers) -> None:
+    broker = prepared(traffic(3))
+    producer = broker.producer()
+    producer.produce(PAYLOADS.full_name(PREFIX), key, value, head, 0)
+    producer.close()
+    one = runtime(broker)
+    drain(one)
     (letter,) = committed(broker, DEADLETTER)
-    assert letter.value == b"x" * (512 * 1024)
-    assert dict(letter.headers)["vermilion_value_size"] == b"1040000"
+    assert value.startswith(letter.value or b"-")
+    assert key.startswith(letter.key or b"-")
+    assert one.totals.dead == 1
+    assert len(by_key(committed(broker))) == 3
+
+
+def test_a_record_of_which_an_event_is_made_that_no_broker_takes_is_a_dead_letter() -> None:
+    large = [Item(b"large", {**item.record, "sensor": "s" * 990_000}) for item in traffic(1)]
+    broker = prepared([*large, *traffic(3)])
+    drain(runtime(broker))
+    letters = committed(broker, DEADLETTER)
+    assert {dict(letter.headers)["vermilion_error_class"] for letter in letters} == {b"OutputTooLarge"}
+    assert {letter.key for letter in letters} == {b"large"}
     assert len(by_key(committed(broker))) == 3
 
 
@@ -230,6 +254,65 @@ def test_a_failure_while_partitions_are_assigned_is_cured_by_a_new_consumer() ->
     stop.set()
     thread.join()
     assert one.totals.produced == 10
+
+
+def test_a_right_that_is_taken_away_ends_it() -> None:
+    class Denied(Refusing):
+        def partitions(self, topics: Sequence[str]) -> Any:
+            if self._times == 0:
+                raise AccessDenied("no longer")
+            return self._inner.partitions(topics)
+
+        def consumer(self, topics: Sequence[str], group: str, assignment: Any) -> Any:
+            self.partitions(topics)
+            return super().consumer(topics, group, assignment)
+
+    with pytest.raises(AccessDenied):
+        runtime(Denied(prepared(traffic(5)), 1)).run(threading.Event())
+
+
+def test_a_transaction_that_cannot_begin_asks_for_another_producer() -> None:
+    broker = prepared(traffic(5))
+    one = runtime(broker)
+    one._producer._lost = True  # type: ignore[attr-defined]
+    drain(one)
+    assert len(by_key(committed(broker))) == 5
+
+
+def test_the_lag_is_what_is_not_answered_whatever_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vermilion_pipeline.runtime._LAG_EVERY_SECONDS", 0.0)
+    broker = prepared(traffic(), 1)
+    (total,) = broker.ends([PAYLOADS.full_name(PREFIX)]).values()
+    metrics = Metrics("fingerprint")
+
+    def member() -> Runtime:
+        return Runtime(
+            broker, FingerprintStage(), CODEC, prefix=PREFIX, instance="one", metrics=metrics,
+            health=Health(), batch_records=100, batch_wait_seconds=0.0,
+        )  # fmt: skip
+
+    one = member()
+    for answered in (0, 100, 200):
+        one._read_lag()
+        assert metrics.registry.get_sample_value("vermilion_consumer_lag") == (
+            total - answered if answered else 0
+        )
+        one.step()
+    with monkeypatch.context() as patch:
+        patch.setattr(one, "_handle", lambda *_: 1 / 0)
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                one.step()
+            one.restore()
+            one._read_lag()
+            assert metrics.registry.get_sample_value("vermilion_consumer_lag") == total - 300
+    one._consumer.close()
+    two = member()  # reads from the low-water mark, and has answered more
+    two._consumer.poll(0, 0.0)
+    assert next(iter(two._assigned.values())).next < 300
+    two._read_lag()
+    assert metrics.registry.get_sample_value("vermilion_consumer_lag") == total - 300
+    two._consumer.close()
 
 
 def test_a_record_that_decodes_and_cannot_be_is_a_dead_letter() -> None:

@@ -186,6 +186,22 @@ def test_a_rebuild_steps_over_the_killer() -> None:
     assert Position.of(after) == Position(end, end, begun=True)  # and no killers: nobody meets it again
 
 
+def test_what_is_behind_a_killer_comes_with_the_next_batch() -> None:
+    """Each that hangs takes 40 s: between two the group must hear of its member."""
+    broker = prepared(traffic(20), 1)
+    begun(broker)
+    one = lethal(broker, 60)
+    one.step()
+    for _ in range(100):
+        if one.totals.dead:
+            break
+        one.step()
+    assert next(iter(one._assigned.values())).next == 61
+    drain(one)
+    assert one.totals.dead == 1
+    assert one.totals.consumed == committed(broker, PAYLOADS)[-1].offset + 1
+
+
 def test_an_abort_is_no_death_and_a_running_service_says_nothing() -> None:
     broker = prepared(traffic(20), 1)
     partition = Partition(PAYLOADS.full_name(PREFIX), 0)

@@ -67,7 +67,7 @@ def payload_json(record: Mapping[str, Any]) -> bytes:
 
 def sensor_json(record: Mapping[str, Any]) -> bytes:
     """One heartbeat: times in seconds."""
-    seconds = {name: record[name] / 1e6 for name in ("time", "interval")}
+    seconds = {name: record[name] / 1e6 for name in ("time", "interval", "blind")}
     return orjson.dumps({**record, **seconds}, option=orjson.OPT_APPEND_NEWLINE)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -212,6 +213,8 @@ def _live(
 ) -> None:
     from vermilion_capture.live import LiveSource
 
+    # Of what it publishes itself, each record would be captured and published, without an end.
+    policy = replace(policy, brokers=session.brokers())
     source = LiveSource(opened, config.sensor, policy)
     next_time = 0.0
 

@@ -84,20 +84,27 @@ _STDIN = Path("-")
 
 def settings(servers: str | None, kafka: list[str] | None, **flags: Any) -> Settings:
     """The settings, flags first. Raises SettingsError; typer.BadParameter for a wrong ``-X``."""
-    passed = {}
-    for item in kafka or []:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"{item}: NAME=VALUE is expected", param_hint="-X")
+    passed = pairs(kafka, "-X")
+    for name in passed:
         if is_secret(name):
             raise typer.BadParameter(
                 f"{name}: not on a command line, which every user of this machine can read; "
                 "give it in VERMILION_KAFKA, or name its file in kafka_secret_files",
                 param_hint="-X",
             )
-        passed[name] = value
     found = load(bootstrap_servers=servers, **flags)
     found.kafka = {**found.kafka, **passed}
+    return found
+
+
+def pairs(items: list[str] | None, option: str) -> dict[str, str]:
+    """What was given to ``option`` as NAME=VALUE. Raises typer.BadParameter for what is not that."""
+    found = {}
+    for item in items or []:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{item}: NAME=VALUE is expected", param_hint=option)
+        found[name] = value
     return found
 
 

@@ -50,6 +50,10 @@ class Session:
             self._before = counted._replace(flows=0).plus(self._before or Numbers())
             self._source = None
 
+    def brokers(self) -> tuple[tuple[str, int], ...]:
+        """Address and port of Kafka's nodes. Raises BrokerUnavailable."""
+        return self._publisher.brokers()
+
     def settle(self) -> None:
         """Wait for the acknowledgments that are to come. Raises DeliveryError, AccessDenied."""
         self._publisher.close()

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from vermilion.commands.options import Kafka, Prefix, Servers, settings
+from vermilion.commands.options import Kafka, Prefix, Servers, pairs, settings
 from vermilion.commands.progress import wide_console
 from vermilion_pipeline.topics import TOPICS
 
@@ -19,17 +19,26 @@ def create(
         int | None,
         typer.Option(min=1, help="Replicas of each partition.", show_default="the broker's default"),
     ] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--config",
+            metavar="NAME=VALUE",
+            help="Kafka's setting of each topic, as retention.ms=86400000; may be repeated.",
+        ),
+    ] = None,
     bootstrap_servers: Servers = None,
     topic_prefix: Prefix = None,
     kafka: Kafka = None,
 ) -> None:
-    """Create the topics that are missing. An existing one keeps its partitions."""
+    """Create the topics that are missing. An existing one keeps its partitions and settings."""
     from vermilion_pipeline.service import broker_and_codec
 
-    config = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix)
-    broker, _ = broker_and_codec(config)
-    names = [topic.full_name(config.topic_prefix) for topic in TOPICS]
-    created = broker.create(names, partitions, replication)
+    wanted = pairs(config, "--config")
+    found = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix)
+    broker, _ = broker_and_codec(found)
+    names = [topic.full_name(found.topic_prefix) for topic in TOPICS]
+    created = broker.create(names, partitions, replication, wanted)
     for name, count in broker.partitions(names).items():
         typer.echo(f"{name}: {count} partitions, {'created' if name in created else 'was there'}")
 

@@ -22,6 +22,22 @@
 {{- if and $values.capture.enabled (not $values.capture.groups) -}}
 {{- fail "\n\ncapture.enabled=true needs capture.groups: a name and interfaces for each group of nodes.\n" -}}
 {{- end -}}
+{{- $names := list -}}
+{{- range $values.capture.groups -}}{{- $names = append $names .name -}}{{- end -}}
+{{- if ne (len $names) (len (uniq $names)) -}}
+{{- fail "\n\ncapture.groups: two groups have the same name; their objects would, too.\n" -}}
+{{- end -}}
+{{- $keyLog := $values.fingerprint.keyLog -}}
+{{- if and $keyLog.existingSecret $keyLog.existingClaim -}}
+{{- fail "\n\nfingerprint.keyLog.existingSecret and fingerprint.keyLog.existingClaim are both set: leave one out.\n" -}}
+{{- end -}}
+{{- if and $values.capture.enabled (or $keyLog.existingSecret $keyLog.existingClaim) -}}
+{{- range $values.capture.groups -}}
+{{- if kindIs "invalid" .depth | ternary $values.capture.depth .depth | int -}}
+{{- fail (printf "\n\nfingerprint.keyLog needs whole connections, and the group %s of capture publishes their beginnings: set capture.depth=0.\n" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and $values.replay.enabled (not $values.replay.existingClaim) (not $values.replay.configMap) -}}
 {{- fail "\n\nreplay.enabled=true needs captures: set replay.existingClaim or replay.configMap.\n" -}}
 {{- end -}}

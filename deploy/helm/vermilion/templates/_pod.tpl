@@ -33,6 +33,14 @@ securityContext:
     drop: [ALL]
 {{- end -}}
 
+{{/* Whether Strimzi makes the user that looks at topics: nobody else does, and creating them takes none of ours. */}}
+{{- define "vermilion.describer" -}}
+{{- $auth := .Values.kafka.auth -}}
+{{- if and .Values.strimzi.users (ne .Values.topics.mode "job") (not $auth.secret) (not $auth.users.admin.secret) -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* (list CONTEXT ROLE): the Kafka user of a role, as JSON. */}}
 {{- define "vermilion.user" -}}
 {{- $context := index . 0 -}}
@@ -41,7 +49,7 @@ securityContext:
 {{- $own := get $auth.users $role | default dict -}}
 {{- $username := coalesce $own.username $auth.username -}}
 {{- $secret := coalesce $own.secret $auth.secret -}}
-{{- if and $context.Values.strimzi.users (ne $role "admin") (not $own.secret) -}}
+{{- if and $context.Values.strimzi.users (or (ne $role "admin") (include "vermilion.describer" $context)) (not $own.secret) -}}
 {{- $username = include "vermilion.name" (list $context $role) -}}
 {{- $secret = $username -}}
 {{- end -}}
@@ -209,9 +217,19 @@ startupProbe:
   failureThreshold: 60
 {{- end -}}
 
-{{/* (list CONTEXT VALUES): where its pods may go. */}}
+{{/* (list CONTEXT VALUES): where its pods may go, or else where all may. */}}
 {{- define "vermilion.placement" -}}
+{{- $all := (index . 0).Values.placement -}}
 {{- $own := index . 1 -}}
+{{- $found := dict -}}
+{{- range $name := list "priorityClassName" "nodeSelector" "tolerations" "affinity" -}}
+{{- $_ := set $found $name (or (get $own $name) (get $all $name)) -}}
+{{- end -}}
+{{- include "vermilion.placed" $found -}}
+{{- end -}}
+
+{{- define "vermilion.placed" -}}
+{{- $own := . -}}
 {{- with $own.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -223,4 +241,24 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with $own.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* (list CONTEXT IMAGE): waits for the topics. The broker is of this release, so no hook can have made them before. */}}
+{{- define "vermilion.waitForTopics" -}}
+{{- $context := index . 0 -}}
+- name: topics
+  image: {{ include "vermilion.image" . }}
+  imagePullPolicy: {{ $context.Values.image.pullPolicy }}
+  {{- include "vermilion.containerSecurity" $context | nindent 2 }}
+  command: [sh, -c, "until vermilion topics describe; do sleep 2; done"]
+  env:
+    {{- include "vermilion.environment" (list $context "admin") | nindent 4 }}
+  volumeMounts:
+    {{- include "vermilion.mounts" (list $context) | nindent 4 }}
+  resources:
+    {{- toYaml $context.Values.topics.resources | nindent 4 }}
 {{- end -}}

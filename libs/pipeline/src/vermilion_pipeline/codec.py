@@ -6,11 +6,13 @@
   Written when one is.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol
+from time import monotonic
+from typing import Any, Final, Protocol
 
 from fastavro import schemaless_reader, schemaless_writer
 
@@ -20,6 +22,10 @@ from vermilion_pipeline.topics import TOPICS, Topic
 
 _SINGLE_OBJECT = b"\xc3\x01"
 _CONFLUENT = b"\x00"
+_UNKNOWN_SECONDS: Final = 60.0
+"""How long an id that the registry did not know is not asked for again; it may be registered meanwhile."""
+_MOST_UNKNOWN: Final = 10_000
+"""More than a batch has by default: each of its ids is looked up twice, to learn it and to decode."""
 
 
 class DecodeError(VermilionError):
@@ -36,20 +42,28 @@ class Registry(Protocol):
         """
 
     def schema_of(self, schema_id: int) -> str | None:
-        """The schema with this id; None when the registry says that there is none.
+        """The Avro schema with this id; None when the registry says that there is none.
 
-        Raises ports.RegistryUnavailable.
+        Raises ports.RegistryUnavailable; schemas.SchemaError when the registry says that it is not of
+        Avro alone.
         """
 
 
 class Codec:
-    """Encodes and decodes the values of all topics."""
+    """Encodes and decodes the values of all topics.
+
+    ``asking`` is called before each question to the registry, which may take seconds to answer.
+    """
 
     def __init__(self, registry: Registry | None = None, prefix: str = "vermilion.") -> None:
         self._registry = registry
         self._prefix = prefix
         self._by_crc = {schemas.crc64(text): text for text in _known_schemas()}
-        self._by_id: dict[int, str] = {}
+        self._by_id: dict[int, Any] = {}
+        self._no_avro: dict[int, str] = {}
+        self._unknown_until: dict[int, float] = {}
+        self._process = os.getpid()
+        self.asking: Callable[[], None] = lambda: None
         self._encoders: dict[str, Callable[[Mapping[str, Any]], bytes]] = {}
 
     def encoder(self, topic: Topic) -> Callable[[Mapping[str, Any]], bytes]:
@@ -85,6 +99,7 @@ class Codec:
         text = schemas.text(topic.schema)
         if self._registry is None:
             return _SINGLE_OBJECT + schemas.crc64(text)
+        self.asking()
         schema_id = self._registry.id_of(f"{topic.full_name(self._prefix)}-value", text)
         return _CONFLUENT + schema_id.to_bytes(4, "big")
 
@@ -131,24 +146,43 @@ class Codec:
                 raise DecodeError(f"unknown schema fingerprint {value[2:10].hex()} at offset 2")
             return schemas.parsed(text), 10
         if value[:1] == _CONFLUENT and len(value) >= 5:
-            schema_id = int.from_bytes(value[1:5], "big")
-            try:
-                return schemas.parsed(self._registered(schema_id)), 5
-            except schemas.SchemaError as error:  # Protobuf, or JSON
-                raise DecodeError(f"schema id {schema_id} at offset 1: {error}") from None
+            return self._registered(int.from_bytes(value[1:5], "big")), 5
         raise DecodeError(f"no Avro framing at offset 0: the value begins with {value[:4].hex(' ')}")
 
-    def _registered(self, schema_id: int) -> str:
+    def _registered(self, schema_id: int) -> Any:
+        """The schema with this id, parsed. Only what was definite, and parses, is remembered."""
+        if schema_id in self._by_id:
+            return self._by_id[schema_id]
         if self._registry is None:
             raise DecodeError(
                 f"schema id {schema_id} at offset 1 needs a schema registry, and none is configured "
                 "(VERMILION_REGISTRY_URL)"
             )
-        text = self._by_id.get(schema_id) or self._registry.schema_of(schema_id)
-        if text is None:
-            raise DecodeError(f"the schema registry knows no schema id {schema_id} (offset 1)")
-        self._by_id[schema_id] = text
-        return text
+        if schema_id not in self._no_avro and not self._unknown(schema_id):
+            self.asking()
+            try:
+                text = self._registry.schema_of(schema_id)
+                if text is not None:
+                    self._by_id[schema_id] = schemas.parsed(text)
+                    return self._by_id[schema_id]
+            except schemas.SchemaError as error:
+                self._no_avro[schema_id] = str(error)
+            else:
+                self._remember_unknown(schema_id)
+        if schema_id in self._no_avro:
+            raise DecodeError(f"schema id {schema_id} at offset 1: {self._no_avro[schema_id]}")
+        raise DecodeError(f"the schema registry knows no schema id {schema_id} (offset 1)")
+
+    def _unknown(self, schema_id: int) -> bool:
+        # A fork has its parent's connection to the registry, on which two would talk at once: what the
+        # parent did not learn stays unknown there.
+        return os.getpid() != self._process or monotonic() < self._unknown_until.get(schema_id, 0.0)
+
+    def _remember_unknown(self, schema_id: int) -> None:
+        self._unknown_until.pop(schema_id, None)  # so that the first is the oldest
+        if len(self._unknown_until) >= _MOST_UNKNOWN:
+            del self._unknown_until[next(iter(self._unknown_until))]
+        self._unknown_until[schema_id] = monotonic() + _UNKNOWN_SECONDS
 
 
 def _known_schemas() -> list[str]:

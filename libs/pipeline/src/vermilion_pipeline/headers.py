@@ -5,6 +5,7 @@ They follow the CloudEvents Kafka binding in binary mode.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from vermilion_pipeline.ports import Headers, Message, Partition
@@ -15,11 +16,13 @@ def text(value: str) -> bytes:
     return value.encode("utf-8", "backslashreplace")[:1024]
 
 
-# Far below what brokers take (message.max.bytes, 1 MiB by default): a value that was only just
-# small enough for its own topic must not be too large with the headers of a dead letter.
+# Together far below what clients and brokers take (message.max.bytes, 1,000,000 and 1 MiB by default): what
+# was only just small enough for its own topic must not be too large with the headers of a dead letter.
 _LONGEST_VALUE = 512 * 1024
-_VALUE_SIZE = "vermilion_value_size"
-# A dead letter's own headers, in order; before them those that it came with, and _VALUE_SIZE.
+_LONGEST_KEY = 64 * 1024
+_MOST_HEADERS = 128 * 1024
+_VALUE_SIZE, _KEY_SIZE, _HEADERS_SIZE = "vermilion_value_size", "vermilion_key_size", "vermilion_headers_size"
+# A dead letter's own headers, in order; before them those that it came with, and what was cut.
 _OWN = (
     *("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "content-type"),
     *("vermilion_error_class", "vermilion_error_message", "vermilion_stage"),
@@ -27,21 +30,35 @@ _OWN = (
 )
 
 
-def dead_letter(message: Message, stage: str, error: Exception) -> tuple[bytes | None, Headers]:
-    """A dead letter: the original value, and headers that say what happened, where and when.
+class Letter(NamedTuple):
+    """A dead letter as it is written."""
 
-    The origin's own headers come first. A value above 512 KiB is cut, and its size is told.
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+def dead_letter(message: Message, stage: str, error: Exception) -> Letter:
+    """A dead letter: the original key and value, and headers that say what happened, where and when.
+
+    The origin's own headers come first. A value above 512 KiB, a key above 64 and headers above 128 are
+    cut, and their size is told.
     """
-    value = message.value
+    key, value, kept = message.key, message.value, message.headers
     cut: Headers = ()
     if value is not None and len(value) > _LONGEST_VALUE:
-        cut = ((_VALUE_SIZE, str(len(value)).encode()),)
+        cut += ((_VALUE_SIZE, str(len(value)).encode()),)
         value = value[:_LONGEST_VALUE]
+    if key is not None and len(key) > _LONGEST_KEY:
+        cut += ((_KEY_SIZE, str(len(key)).encode()),)
+        key = key[:_LONGEST_KEY]
+    sizes = list(accumulate(len(name.encode()) + len(held) for name, held in kept))
+    if sizes and sizes[-1] > _MOST_HEADERS:
+        cut += ((_HEADERS_SIZE, str(sizes[-1]).encode()),)
+        kept = kept[: sum(size <= _MOST_HEADERS for size in sizes)]
     topic, number = message.partition
     identity = f"{topic}/{number}/{message.offset}"
-    return value, (
-        *message.headers,
-        *cut,
+    own = (
         *_cloud_event(identity, stage, "vermilion.deadletter", datetime.now(UTC)),
         ("content-type", b"application/octet-stream"),
         ("vermilion_error_class", text(type(error).__name__)),
@@ -51,6 +68,7 @@ def dead_letter(message: Message, stage: str, error: Exception) -> tuple[bytes |
         ("vermilion_origin_partition", str(number).encode()),
         ("vermilion_origin_offset", str(message.offset).encode()),
     )
+    return Letter(key, value, (*kept, *cut, *own))
 
 
 class Origin(NamedTuple):
@@ -60,7 +78,7 @@ class Origin(NamedTuple):
     headers: Headers
     """Those that it came with, without a dead letter's own."""
     whole: bool
-    """Its value is the original; False: it was too long for a dead letter, and was cut."""
+    """It is the original; False: it was too large for a dead letter, and was cut."""
 
 
 def origin(letter: Message) -> Origin | None:
@@ -70,9 +88,12 @@ def origin(letter: Message) -> Origin | None:
     if tuple(own) != _OWN or not number.isdigit():
         return None
     partition = Partition(own["vermilion_origin_topic"].decode("utf-8", "replace"), int(number))
-    rest = letter.headers[: -len(_OWN)]
-    whole = not (rest and rest[-1][0] == _VALUE_SIZE)
-    return Origin(partition, rest if whole else rest[:-1], whole)
+    rest = list(letter.headers[: -len(_OWN)])
+    whole = True
+    while rest and rest[-1][0] in (_VALUE_SIZE, _KEY_SIZE, _HEADERS_SIZE):
+        whole = False
+        rest.pop()
+    return Origin(partition, tuple(rest), whole)
 
 
 def event(record: Mapping[str, Any], stage: str, schema: str) -> Headers:

@@ -3,6 +3,8 @@
 The heartbeat is the poll loop's: a process whose loop is stuck answers, and is not healthy.
 """
 
+import socket
+import socketserver
 import threading
 import time
 from collections.abc import Callable
@@ -35,7 +37,7 @@ class HealthServer:
     """Serves until closed, on a thread of its own."""
 
     def __init__(self, host: str, port: int, health: Health, registry: CollectorRegistry) -> None:
-        """Listen on ``host``:``port`` (0: any free one). Raises OSError."""
+        """Listen on ``host``:``port`` (0: any free one); ``::``: on every address. Raises OSError."""
         pages: dict[str, Callable[[], tuple[int, bytes]]] = {
             "/healthz": lambda: (200, b"ok\n") if health.alive() else (503, b"the poll loop is stuck\n"),
             "/readyz": lambda: (
@@ -58,7 +60,7 @@ class HealthServer:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """Probes come every few seconds: not worth a line."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server = _Server(host, port, Handler)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
         self._thread.start()
@@ -68,3 +70,19 @@ class HealthServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    """Of IPv4 or IPv6 as the address is; of both for ``::``, where the system has both."""
+
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        if host == "::" and not socket.has_dualstack_ipv6():
+            host = "0.0.0.0"  # noqa: S104 (it was asked for every address)
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), handler)
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        # Not HTTPServer's, which asks the DNS for a name that nobody reads.
+        socketserver.TCPServer.server_bind(self)

@@ -6,6 +6,9 @@ from typing import Literal
 
 import structlog
 
+_CHATTY = ("httpx", "httpx2", "httpcore", "httpcore2")
+"""What the schema registry's client speaks HTTP with: lines for each request, with its URL and headers."""
+
 
 def configure(style: Literal["json", "human"] | None = None, level: str = "info") -> None:
     """Set up logging for the process; by default people's style on a terminal, else JSON."""
@@ -42,6 +45,8 @@ def configure(style: Literal["json", "human"] | None = None, level: str = "info"
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -64,6 +64,10 @@ class UnknownTopic(BrokerError):
     """A topic that is needed does not exist."""
 
 
+class LogReplaced(BrokerError):
+    """A partition ends before what is committed of it: it is another log, or has lost its end."""
+
+
 class QueueFull(BrokerError):
     """The producer's queue is full: wait for deliveries (``flush``), then try again."""
 
@@ -184,8 +188,17 @@ class Broker(Protocol):
     def topics(self) -> dict[str, int]:
         """Every topic that is not internal, with its partition count."""
 
-    def create(self, topics: Sequence[str], partitions: int, replication: int | None) -> list[str]:
-        """Create what is missing; the names created."""
+    def addresses(self) -> list[tuple[str, int]]:
+        """Host and port of each node, as clients are told them. Raises ``BrokerUnavailable``."""
+
+    def create(
+        self,
+        topics: Sequence[str],
+        partitions: int,
+        replication: int | None,
+        config: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Create what is missing, with Kafka's settings ``config``; the names created."""
 
     def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
         """For each partition the offset that a reader of all that is committed now comes to."""

@@ -1,17 +1,21 @@
 """A Confluent-compatible schema registry, by confluent-kafka's client.
 
-Two answers are definite: "there is no such schema" (error 40403) and "this schema is refused" (409
-or 422). Everything else that is not what was asked for, silence and nonsense alike, is an outage.
+Three answers are definite: "there is no such schema" (error 40403), "it is not of Avro alone"
+(``schemaType``, ``references``) and "this schema is refused" (409 or 422). Everything else that is not
+what was asked for, silence and nonsense alike, is an outage.
 """
 
+import re
 import weakref
+from base64 import b64encode
 from collections.abc import Callable
-from typing import Final, TypeVar
-from urllib.parse import unquote, urlsplit
+from typing import Any, Final, TypeVar
+from urllib.parse import unquote
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+from vermilion_pipeline import schemas
 from vermilion_pipeline.ports import RegistryUnavailable, SchemaRefused
 from vermilion_pipeline.settings import SettingsError
 
@@ -22,8 +26,15 @@ _SCHEMA_NOT_FOUND: Final = 40403
 _NOT_FOUND: Final = (40401, 40402, _SCHEMA_NOT_FOUND, 40408)
 """No such subject, version, schema; no compatibility level of the subject's own."""
 _REFUSED: Final = (409, 422)
+_NO_AVRO: Final = ("PROTOBUF", "JSON")
+"""The other types of schema that a registry keeps."""
 _PATIENCE: Final = 5.0
 """Seconds to wait for an answer: the poll loop must be heard of every minute."""
+_ADDRESS: Final = re.compile(
+    r"(?P<scheme>https?://)"
+    r"(?:(?P<login>[^/?#]*)@)?"
+    r"(?P<rest>(?:\[[^]@/?#\s]+\]|[^][@/?#:\s]+)(?::\d+)?(?:/[^@?#\s]*)?)"
+)
 
 T = TypeVar("T")
 
@@ -33,12 +44,17 @@ class SchemaRegistry:
 
     def __init__(self, url: str) -> None:
         """``url``: where it answers; a user and a password in it are used. Raises SettingsError."""
+        # A password must not get into messages and logs, and its HTTP library logs each URL.
+        self._url, login = _apart(url)
+        settings: dict[str, Any] = {"url": self._url, "timeout": _PATIENCE, "max.retries": 0}
+        self._secrets: list[str] = []
+        if login:
+            user, _, password = login.partition(":")
+            plain = f"{unquote(user)}:{unquote(password)}"
+            settings["basic.auth.user.info"] = plain
+            self._secrets = [b64encode(plain.encode()).decode(), password or user, unquote(password or user)]
         try:
-            parts = urlsplit(url)
-            # A password must not get into messages and logs.
-            self._secrets = [secret for secret in (parts.password, unquote(parts.password or "")) if secret]
-            self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-            self._client = SchemaRegistryClient({"url": url, "timeout": _PATIENCE, "max.retries": 0})
+            self._client = SchemaRegistryClient(settings)
         except ValueError as error:
             raise SettingsError(f"registry_url: {self._masked(str(error))}") from None
         weakref.finalize(self, self._client.close)
@@ -58,15 +74,23 @@ class SchemaRegistry:
         return known
 
     def schema_of(self, schema_id: int) -> str | None:
-        """The schema with this id; None when the registry says that there is none.
+        """The Avro schema with this id; None when the registry says that there is none.
 
-        Raises RegistryUnavailable.
+        Raises RegistryUnavailable; SchemaError when the registry says that it is not of Avro alone.
         """
         found = self._asked(lambda: self._client.get_schema(schema_id), (_SCHEMA_NOT_FOUND,))
         if found is None:
             return None
+        if found.schema_type in _NO_AVRO:
+            raise schemas.SchemaError(f"not an Avro schema: the registry calls it {found.schema_type}")
         if not isinstance(found.schema_str, str):
             raise self._unavailable(f"its answer for schema id {schema_id} has no schema")
+        try:
+            schemas.parsed(found.schema_str)
+        except schemas.SchemaError as error:
+            if found.references:
+                raise schemas.SchemaError("it refers to other schemas, which are not read") from None
+            raise self._unavailable(f"its answer for schema id {schema_id} is {error}") from None
         return found.schema_str
 
     def _look_up(self, subject: str, schema: str) -> int | None:
@@ -134,3 +158,20 @@ class SchemaRegistry:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def _apart(url: str) -> tuple[str, str]:
+    """Where it answers, and ``user:password`` as they stand there. Raises SettingsError, which tells neither.
+
+    A list of addresses, separated by commas, has the login of the first.
+    """
+    found = [_ADDRESS.fullmatch(one) for one in re.split(r",\s*(?=https?://)", url.strip())]
+    matches = [match for match in found if match]
+    logins = {match["login"] for match in matches} - {None}
+    if len(matches) < len(found) or logins - {matches[0]["login"]}:
+        raise SettingsError(
+            "registry_url: not as http://host:port/path or http://user:password@host:port/path, with / ? # "
+            "and % of the user and the password as %2F %3F %23 and %25"
+        )
+    login = matches[0]["login"] or ""
+    return ",".join(match["scheme"] + match["rest"] for match in matches), login if login != ":" else ""

@@ -27,6 +27,7 @@ from vermilion_pipeline.ports import (
     Committed,
     Fenced,
     Headers,
+    LogReplaced,
     Message,
     Partition,
     ProducerLost,
@@ -35,13 +36,15 @@ from vermilion_pipeline.ports import (
     TransactionAborted,
     UnknownTopic,
 )
-from vermilion_pipeline.position import Position
+from vermilion_pipeline.position import MOST_KILLERS, Position
 from vermilion_pipeline.stage import Handled, Incoming, Output, Rejected, Stage, Task
 from vermilion_pipeline.topics import DEADLETTER
 from vermilion_pipeline.trial import trial
 
 _LAG_EVERY_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 10.0
+_LARGEST_OUTPUT = 900_000
+"""Bytes of key and value: with its headers below librdkafka's message.max.bytes."""
 
 _log = logger("runtime")
 
@@ -73,12 +76,16 @@ class ProcessKilled(Exception):
     """Handling the record kills the process; says by what."""
 
 
+class OutputTooLarge(Exception):
+    """A record of which an output is made that no broker takes."""
+
+
 class StageFailed(Exception):
     """A task raised on a batch; the batch is handled again, record by record."""
 
 
 _MEMBERSHIP_STAYS = (TransactionAborted, ProducerLost, StageFailed, RegistryUnavailable)
-_FINAL = (AccessDenied, Fenced, UnknownTopic, SchemaRefused)
+_FINAL = (AccessDenied, Fenced, LogReplaced, UnknownTopic, SchemaRefused)
 
 
 @dataclass(slots=True)
@@ -141,6 +148,7 @@ class Runtime:
         self._target = stage.produces.full_name(prefix)
         self._dead_letters = DEADLETTER.full_name(prefix)
         self._codec = codec
+        codec.asking = health.beat  # a registry may be slow, and asked for many schemas in one batch
         self._decode = codec.decoder(stage.consumes)
         self._encode: Callable[[Mapping[str, Any]], bytes]
         self._assigned: dict[Partition, _Assigned] = {}
@@ -193,7 +201,7 @@ class Runtime:
     def run(self, stop: Event) -> None:
         """Until ``stop`` is set; the batch in hand is then committed.
 
-        Raises AccessDenied, Fenced, UnknownTopic, SchemaRefused.
+        Raises AccessDenied, Fenced, LogReplaced, UnknownTopic, SchemaRefused.
         """
         try:
             while not stop.is_set():
@@ -214,9 +222,9 @@ class Runtime:
         Raises BrokerError or StageFailed: memory is then ahead of the log, and ``restore`` comes
         before the next step.
         """
+        self._read_lag()
         messages = self._consumer.poll(self._batch_records, self._batch_wait)
         self._health.beat()
-        self._read_lag()
         self._read_expired()
         # Not when constructed: a registry that is down then is waited for as one that goes later.
         self._encode = self._codec.encoder(self._stage.produces)
@@ -228,6 +236,7 @@ class Runtime:
             assigned = self._assigned.get(partition)
             if assigned is None:  # taken away within this poll
                 continue
+            self._health.beat()
             consumed += self._handle(partition, assigned, batch, answered)
             if assigned.next > assigned.answer_from:
                 offsets[partition] = assigned.position()
@@ -271,20 +280,26 @@ class Runtime:
         if known:
             self._metrics.rebuilt.inc(len(known))
             self._ask(partition, assigned, known, Answered([], [], []))
-        if fresh:
-            self._ask(partition, assigned, fresh, answered)
-        if batch:
-            assigned.next = max(assigned.next, batch[-1].offset + 1)
-        return len(fresh)
+        end = batch[-1].offset + 1
+        if fresh and (end := self._ask(partition, assigned, fresh, answered)) <= batch[-1].offset:
+            self._consumer.seek(partition, end)
+        assigned.next = max(assigned.next, end)
+        return sum(message.offset < end for message in fresh)
 
     def _ask(
         self, partition: Partition, assigned: _Assigned, messages: Sequence[Message], answered: Answered
-    ) -> None:
+    ) -> int:
+        """Hand over records; before which offset all are handled."""
         incoming = []
-        # What is only rebuilt has been handled before, and killed nobody.
-        on_trial = assigned.answer_from <= messages[0].offset < assigned.trial_until
+        end = messages[-1].offset + 1
+        # What is only rebuilt was handled before, and killed nobody; unless more did than are remembered.
+        on_trial = messages[0].offset < assigned.trial_until and (
+            messages[0].offset >= assigned.answer_from or len(assigned.killers) >= MOST_KILLERS
+        )
         if on_trial:
-            messages = self._tried(assigned, messages, answered)
+            messages, end = self._tried(assigned, messages, answered)
+            if not messages:
+                return end
         origin = {message.offset: message for message in messages}
         for message in messages:
             try:
@@ -304,11 +319,16 @@ class Runtime:
         answered.outputs.extend(encoded)
         answered.dead.extend(DeadLetter(origin[offset], error) for offset, error in handled.rejected)
         answered.counts.append(handled.counts)
+        return end
 
     def _tried(
         self, assigned: _Assigned, messages: Sequence[Message], answered: Answered
-    ) -> Sequence[Message]:
-        """The records that do not kill a child; those that twice do become dead letters."""
+    ) -> tuple[Sequence[Message], int]:
+        """The records that do not kill a child, up to one that does so twice; before which offset that is.
+
+        That one becomes a dead letter. What is behind it comes with the next batch: another one that
+        hangs takes as long again, and a group waits for a poll no longer than ``max.poll.interval.ms``.
+        """
         pending = {message.offset: message for message in messages}
         for message in messages:
             self._codec.learn(message.value)  # the child has no network
@@ -327,19 +347,21 @@ class Runtime:
                 killer = pending.pop(died.offset)
                 assigned.killers.add(killer.offset)
                 answered.dead.append(DeadLetter(killer, ProcessKilled(f"handling it ends in {died.how}")))
-        return list(pending.values())
+                end = killer.offset + 1
+                return [message for message in messages if message.offset < killer.offset], end
+        return messages, messages[-1].offset + 1
 
     def _commit(self, answered: Answered, offsets: Mapping[Partition, Position]) -> None:
         producer = self._producer
+        self._open = True  # before begin: one that fails asks for another producer, too
         producer.begin()
-        self._open = True
         for key, value, head in answered.outputs:
             producer.produce(self._target, key, value, head)
         for message, error in answered.dead:
-            original, head = headers.dead_letter(message, self._stage.name, error)
+            letter = headers.dead_letter(message, self._stage.name, error)
             # By the origin's partition: put back, they come in the order that they had there.
             number = message.partition.number % self._dead_partitions
-            producer.produce(self._dead_letters, message.key, original, head, number)
+            producer.produce(self._dead_letters, letter.key, letter.value, letter.headers, number)
         producer.send_offsets({one: at.committed() for one, at in offsets.items()}, self._consumer)
         with self._metrics.commit_seconds.time():
             producer.commit()
@@ -365,7 +387,9 @@ class Runtime:
         if self._open:
             try:
                 self._producer.abort()
-            except (ProducerLost, TransactionAborted):
+            except Fenced:
+                raise
+            except BrokerError:
                 self._producer.close()
                 self._producer = self._broker.transactional(self._transactional_id)
             self._open = False
@@ -390,7 +414,9 @@ class Runtime:
         again: BrokerError | StageFailed | None = error
         while again is not None and not stop.is_set():
             _log.warning("batch not committed; going back to what is", error=str(again))
-            self._metrics.aborted.labels(type(again).__name__).inc()
+            if self._open:
+                self._metrics.aborted.labels(type(again).__name__).inc()
+            self._health.beat()
             self._health.ready = False
             self._health.waiting_for = str(again)
             self._metrics.registry_waiting.set(isinstance(again, RegistryUnavailable))
@@ -400,17 +426,19 @@ class Runtime:
                 if again is not error or not isinstance(error, _MEMBERSHIP_STAYS):
                     self._reconnect()
                 self.restore()
-            except Fenced:
-                raise
+            except (AccessDenied, Fenced, LogReplaced, SchemaRefused):
+                raise  # a topic that is not there may be one whose leader is not, yet
             except BrokerError as failure:
                 again = failure
             else:
-                self._health.beat()
                 again = None
 
     def _encoded(self, output: Output) -> Encoded:
         head = headers.event(output.record, self._stage.name, self._stage.produces.schema or "")
-        return Encoded(output.key, self._encode(output.record), head)
+        value = self._encode(output.record)
+        if len(value) + len(output.key or b"") > _LARGEST_OUTPUT:
+            raise OutputTooLarge(f"its {self._stage.produces.schema} record has {len(value)} bytes")
+        return Encoded(output.key, value, head)
 
     def _one_by_one(self, task: Task, incoming: Iterable[Incoming]) -> tuple[list[Encoded], Handled]:
         """Handle records singly; one that the task fails on is rejected, the others go on."""
@@ -433,16 +461,25 @@ class Runtime:
             assigned = self._assigned.get(partition)
             # Where nothing was ever read, the log may well begin later than with its first record.
             if assigned is not None and (assigned.marked or assigned.next):
-                self._metrics.expired.inc(count)
+                answered = max(0, assigned.answer_from - assigned.next)
+                lost = max(0, count - answered)
+                self._metrics.expired.inc(lost)
                 _log.error(
-                    "retention deleted records before they were read", partition=str(partition), lost=count
-                )
+                    "retention deleted records before they were read", partition=str(partition), lost=lost,
+                    of_running_flows=count - lost,
+                )  # fmt: skip
 
     def _read_lag(self) -> None:
+        """What is not answered yet. Before a poll, when what was read is committed, or gone back over."""
         now = time.monotonic()
         if now - self._lag_read >= _LAG_EVERY_SECONDS:
             self._lag_read = now
-            self._metrics.lag.set(sum(self._consumer.lag().values()))
+            lag = 0
+            for partition, behind in self._consumer.lag().items():
+                one = self._assigned.get(partition)
+                rebuilding = max(0, one.answer_from - one.next) if one else 0
+                lag += max(0, behind - rebuilding)
+            self._metrics.lag.set(lag)
 
 
 def _by_partition(messages: Iterable[Message]) -> dict[Partition, list[Message]]:

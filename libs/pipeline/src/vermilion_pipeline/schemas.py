@@ -37,9 +37,12 @@ def text(name: str) -> str:
 def parsed(source: str) -> Any:
     """A schema's text, parsed for fastavro. Raises SchemaError."""
     try:
-        return fastavro.parse_schema(_without_logical_types(json.loads(source)))
-    except (ValueError, fastavro.schema.SchemaParseException) as error:
-        raise SchemaError(f"not an Avro schema: {error}") from None
+        schema = fastavro.parse_schema(_plain(json.loads(source)))
+    except Exception as error:  # fastavro raises what it meets: KeyError, TypeError, RecursionError
+        raise SchemaError(f"not an Avro schema: {type(error).__name__}: {str(error)[:300]}") from None
+    if not schema:
+        raise SchemaError("not an Avro schema: an empty union")
+    return schema
 
 
 @lru_cache
@@ -48,10 +51,16 @@ def crc64(source: str) -> bytes:
     return bytes.fromhex(fingerprint(to_parsing_canonical_form(json.loads(source)), "CRC-64-AVRO"))
 
 
-def _without_logical_types(schema: Any) -> Any:
-    """Times stay numbers of microseconds in our code: a datetime each would cost more than it tells."""
+_LEFT_OUT = ("logicalType", "__fastavro_parsed", "__named_schemas")
+
+
+def _plain(schema: Any) -> Any:
+    """Without logical types, and without the marks by which fastavro would take it as parsed.
+
+    Times stay numbers of microseconds in our code: a datetime each would cost more than it tells.
+    """
     if isinstance(schema, dict):
-        return {k: _without_logical_types(v) for k, v in schema.items() if k != "logicalType"}
+        return {k: _plain(v) for k, v in schema.items() if k not in _LEFT_OUT}
     if isinstance(schema, list):
-        return [_without_logical_types(item) for item in schema]
+        return [_plain(item) for item in schema]
     return schema

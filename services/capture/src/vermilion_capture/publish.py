@@ -4,6 +4,8 @@ A file is read as fast as the broker takes it, and nothing is lost. A live sourc
 waiting: what the producer's queue has no room for is dropped and counted.
 """
 
+import logging
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -16,6 +18,8 @@ from vermilion_pipeline.errors import VermilionError
 from vermilion_pipeline.ports import AccessDenied, Broker, BrokerError, QueueFull
 from vermilion_pipeline.records import Sensor
 from vermilion_pipeline.topics import PAYLOADS, SENSORS
+
+_log = logging.getLogger(__name__)
 
 # How long the broker may take none of the queue before it counts as gone.
 _STALLED_SECONDS = 60.0
@@ -65,6 +69,7 @@ class Publisher:
     def __init__(self, broker: Broker, codec: Codec, prefix: str) -> None:
         """Raises UnknownTopic, BrokerUnavailable, AccessDenied, RegistryUnavailable, SchemaRefused."""
         self._topic, self._sensors = PAYLOADS.full_name(prefix), SENSORS.full_name(prefix)
+        self._broker = broker
         self._partitions = broker.partitions([self._topic, self._sensors])[self._topic]
         self._encode = codec.encoder(PAYLOADS)
         header = codec.header(PAYLOADS)
@@ -83,6 +88,21 @@ class Publisher:
     def acknowledged(self) -> int:
         """Records the broker has confirmed."""
         return self._producer.delivered
+
+    def brokers(self) -> tuple[tuple[str, int], ...]:
+        """Address and port of Kafka's nodes; of a name, each of its addresses. Raises BrokerUnavailable."""
+        found: dict[tuple[str, int], None] = {}
+        for host, port in self._broker.addresses():
+            try:
+                answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except OSError as error:
+                _log.warning(
+                    "%s:%d, one of Kafka's nodes: %s; what is said to it may be captured", host, port, error
+                )
+                continue
+            # Of IPv6 without its zone.
+            found |= dict.fromkeys((str(answer[4][0]).partition("%")[0], port) for answer in answers)
+        return tuple(found)
 
     def total(self) -> Tally:
         """What all runs so far have seen and lost; may be asked by another thread."""

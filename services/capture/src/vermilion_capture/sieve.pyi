@@ -16,8 +16,9 @@ class Sieve:
         self,
         depth: int = ...,
         ports: Iterable[int] = (),
-        networks: Iterable[str] = (),
+        networks: Collection[str] = (),
         transports: Collection[str] = ...,
+        brokers: Collection[tuple[str, int]] = (),
         fragments: Fragments | None = None,
     ) -> None: ...
     @property

@@ -23,6 +23,7 @@ cdef enum:
     EXCLUDED_PORT
     EXCLUDED_NETWORK
     EXCLUDED_TRANSPORT
+    EXCLUDED_KAFKA
     FILTERED
     DAMAGED_BLOCK
     PACKETS
@@ -33,11 +34,12 @@ cdef enum:
 
 TRANSPORTS = ("tcp", "udp")
 _NAMES = ("", "acknowledgment", *REASONS[2:], "kept", "beyond_head", "excluded_port",
-          "excluded_network", "excluded_transport", "filtered", "damaged_block", "packets")  # fmt: skip
+          "excluded_network", "excluded_transport", "excluded_kafka", "filtered", "damaged_block", "packets")  # fmt: skip
 
 
 cdef struct Network:
     int width
+    int port                 # 0: all
     int whole                # bytes that must be equal
     unsigned char mask       # of the byte behind them
     unsigned char address[17]
@@ -47,7 +49,7 @@ cdef class Sieve:
     """Decides for each packet; ``heads`` are the flows', ``fragments`` what is not whole yet.
 
     ``ports`` and ``networks`` (as ``192.0.2.0/24``) are left out, whichever end has them, and what is
-    neither of ``transports`` ("tcp", "udp").
+    neither of ``transports`` ("tcp", "udp"). So are ``brokers``, an address and a port each: what speaks to Kafka.
     ``merged``: frames longer than the MTU allows, which offloading has put together; ``newest``: the
     newest packet time, microseconds. Raises ValueError for what is no network or transport.
     """
@@ -63,7 +65,9 @@ cdef class Sieve:
     cdef Network _networks[256]
     cdef int _network_count
 
-    def __init__(self, Py_ssize_t depth=DEPTH, ports=(), networks=(), transports=TRANSPORTS, Fragments fragments=None):
+    def __init__(
+        self, Py_ssize_t depth=DEPTH, ports=(), networks=(), transports=TRANSPORTS, brokers=(), Fragments fragments=None
+    ):
         self.heads = FlowHeads(depth)
         self.fragments = fragments or Fragments()
         if unknown := set(transports).difference(TRANSPORTS):
@@ -72,15 +76,16 @@ cdef class Sieve:
         for port in ports:
             self._by_port = True
             self._ports[<unsigned short>port >> 3] |= 1 << (port & 7)
-        networks = [ip_network(each, strict=False) for each in networks]
-        if len(networks) > 256:
-            raise ValueError(f"{len(networks)} networks: at most 256 are taken")
-        for each in networks:
-            self._add(each.network_address.packed, each.prefixlen)
+        ends = [(ip_network(each, strict=False), 0) for each in networks]
+        ends += [(ip_network(address), port) for address, port in brokers]
+        if len(ends) > 256:
+            raise ValueError(f"{len(networks)} networks and {len(brokers)} brokers: at most 256 are taken")
+        for each, port in ends:
+            self._add(each.network_address.packed, each.prefixlen, port)
 
-    cdef _add(self, bytes address, int bits):
+    cdef _add(self, bytes address, int bits, int port):
         cdef Network* network = &self._networks[self._network_count]
-        network.width, network.whole = len(address), bits // 8
+        network.width, network.port, network.whole = len(address), port, bits // 8
         network.mask = (0xFF00 >> (bits & 7)) & 0xFF
         memcpy(network.address, <const char*>address, len(address))
         self._network_count += 1
@@ -172,23 +177,27 @@ cdef class Sieve:
 
     cdef int _excluded(self, const unsigned char* p, const Found* found) noexcept:
         cdef int i
+        cdef const Network* network
         if self._without_udp and found.protocol == UDP or self._without_tcp and found.protocol == TCP:
             return EXCLUDED_TRANSPORT
         if self._by_port and (self._port(found.src_port) or self._port(found.dst_port)):
             return EXCLUDED_PORT
         for i in range(self._network_count):
-            if self._networks[i].width == found.width and (
-                inside(&self._networks[i], p + found.addresses)
-                or inside(&self._networks[i], p + found.addresses + found.width)
+            network = &self._networks[i]
+            if network.width == found.width and (
+                inside(network, p + found.addresses, found.src_port)
+                or inside(network, p + found.addresses + found.width, found.dst_port)
             ):
-                return EXCLUDED_NETWORK
+                return EXCLUDED_KAFKA if network.port else EXCLUDED_NETWORK
         return FOUND
 
     cdef bint _port(self, int port) noexcept:
         return self._ports[port >> 3] >> (port & 7) & 1
 
 
-cdef bint inside(const Network* network, const unsigned char* address) noexcept:
+cdef bint inside(const Network* network, const unsigned char* address, int port) noexcept:
+    if network.port and network.port != port:
+        return False
     if memcmp(network.address, address, network.whole):
         return False
     # A network of all bits has no byte behind them.

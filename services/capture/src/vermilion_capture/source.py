@@ -23,13 +23,14 @@ _LIVE_MARK_EVERY = 1_000_000
 class Policy:
     """What is published. ``depth``: bytes of each direction of a flow, 0 for all; ``ports`` and
     ``networks`` (as ``192.0.2.0/24``): left out, whichever end of a flow has them; ``transports``: "tcp",
-    "udp", or both.
+    "udp", or both; ``brokers``: address and port of Kafka's nodes, left out, too.
     """
 
     depth: int = DEPTH
     ports: tuple[int, ...] = ()
     networks: tuple[str, ...] = ()
     transports: tuple[str, ...] = TRANSPORTS
+    brokers: tuple[tuple[str, int], ...] = ()
 
 
 class Capture(Protocol):
@@ -69,7 +70,7 @@ class Source:
         self.replayed = replayed
         self.unfinished = False
         self._origin = Origin(sensor, self.run, replayed)
-        self.sieve = Sieve(policy.depth, policy.ports, policy.networks, policy.transports)
+        self.sieve = Sieve(policy.depth, policy.ports, policy.networks, policy.transports, policy.brokers)
         self._capture = capture
         self._newest = 0
         self._reading = self._stopped = False

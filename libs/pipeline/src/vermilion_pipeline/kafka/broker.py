@@ -61,15 +61,30 @@ class KafkaBroker:
         """Every topic that is not internal, with its partition count. Raises ``BrokerUnavailable``."""
         return {topic: count for topic, count in self._metadata().items() if not topic.startswith("__")}
 
-    def create(self, topics: Sequence[str], partitions: int, replication: int | None) -> list[str]:
+    def addresses(self) -> list[tuple[str, int]]:
+        """Host and port of each node, as clients are told them. Raises ``BrokerUnavailable``."""
+        self._metadata()
+        nodes = self._admin().list_topics(timeout=_PATIENCE).brokers.values()
+        return [(str(node.host), node.port) for node in nodes]
+
+    def create(
+        self,
+        topics: Sequence[str],
+        partitions: int,
+        replication: int | None,
+        config: Mapping[str, str] | None = None,
+    ) -> list[str]:
         """Create what is missing; the names created, which every client can then use.
 
-        ``replication`` None: the broker's default. Raises ``BrokerError`` when it refuses.
+        ``replication`` None: the broker's default; ``config``: Kafka's settings of a topic. Raises
+        ``BrokerError`` when it refuses.
         """
         known = self._metadata()
         factor = _BROKERS_DEFAULT if replication is None else replication
         wanted = [
-            NewTopic(topic, partitions, factor) for topic in dict.fromkeys(topics) if topic not in known
+            NewTopic(topic, partitions, factor, config=dict(config or {}))
+            for topic in dict.fromkeys(topics)
+            if topic not in known
         ]
         if not wanted:
             return []

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as RawMessage
 
 from vermilion_pipeline.kafka import errors
-from vermilion_pipeline.ports import BrokerError, Committed, Message, Partition
+from vermilion_pipeline.ports import BrokerError, Committed, Headers, LogReplaced, Message, Partition
 
 _log = logging.getLogger(__name__)
 
@@ -136,14 +136,13 @@ class KafkaReader:
                 topic, number = message.topic(), message.partition()
                 partition = Partition(topic, number)  # type: ignore[arg-type]
             offset = message.offset()
-            headers = message.headers()
             found.append(
                 Message(
                     partition,
                     offset,
                     message.key(),
                     message.value(),
-                    tuple((name, value or b"") for name, value in headers) if headers else (),  # type: ignore[misc, str-unpack]
+                    _headers(message),
                     message.timestamp()[1],
                 )
             )
@@ -174,7 +173,14 @@ class KafkaReader:
             return
         try:
             low, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), _SEEK_PATIENCE)
-            begin = position if low <= position <= high else low
+            if position > high:
+                self._error = LogReplaced(
+                    f"{partition.topic}[{partition.number}] ends at {high}, before {position}, where it is "
+                    "to be read: it was made anew, or has lost its end. Reset the group's offsets to where "
+                    "reading shall begin"
+                )
+                return
+            begin = max(low, position)
             # librdkafka has stopped reading the partition, and takes no seek for it.
             self._consumer.incremental_unassign([TopicPartition(*partition)])
             self._consumer.incremental_assign([TopicPartition(*partition, begin)])
@@ -183,14 +189,21 @@ class KafkaReader:
             return
         if position < low:
             self._expired[partition] += low - position
-        elif position > high:
-            _log.error(
-                "%s ends at %d, before %d: it is another log, read from its beginning",
-                partition, high, position,
-            )  # fmt: skip
         self._next[partition] = begin
 
     def _without_stale(self, found: list[Message]) -> list[Message]:
         """``found`` without the partitions taken away meanwhile (librdkafka batches across that)."""
         stale = {message.partition for message in found if message.partition in self._bounced}
         return [message for message in found if message.partition not in stale] if stale else found
+
+
+def _headers(message: "RawMessage[Any, Any]") -> Headers:
+    try:
+        headers = message.headers()
+    except Exception as error:  # of a name that is no UTF-8, SystemError
+        _log.warning(
+            "%s[%s] offset %s: its headers are not read: %s",
+            message.topic(), message.partition(), message.offset(), error,
+        )  # fmt: skip
+        return ()
+    return tuple((name, value or b"") for name, value in headers) if headers else ()  # type: ignore[misc, str-unpack]

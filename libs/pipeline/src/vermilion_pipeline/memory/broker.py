@@ -1,6 +1,6 @@
 """The in-memory broker's front door."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from vermilion_pipeline.memory.cluster import Cluster
 from vermilion_pipeline.memory.consumer import MemoryConsumer, MemoryReader
@@ -42,8 +42,18 @@ class MemoryBroker:
         with self._cluster.changed:
             return {topic: n for topic, n in self._cluster.counts().items() if not topic.startswith("__")}
 
-    def create(self, topics: Sequence[str], partitions: int, replication: int | None) -> list[str]:
-        """Create what is missing; the names created. ``replication`` means nothing here."""
+    def addresses(self) -> list[tuple[str, int]]:
+        """None: nobody listens."""
+        return []
+
+    def create(
+        self,
+        topics: Sequence[str],
+        partitions: int,
+        replication: int | None,
+        config: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Create what is missing; the names created. ``replication`` and ``config`` mean nothing here."""
         with self._cluster.changed:
             missing = [topic for topic in dict.fromkeys(topics) if topic not in self._cluster.logs]
             for topic in missing:

@@ -11,6 +11,7 @@ from vermilion_pipeline.ports import (
     Assignment,
     BrokerError,
     Committed,
+    LogReplaced,
     Message,
     Partition,
     TransactionAborted,
@@ -88,6 +89,11 @@ class MemoryReader:
         start = next(self._turn) % len(partitions) if partitions else 0
         for partition in partitions[start:] + partitions[:start]:
             log = self._cluster.log(partition)
+            if self._positions[partition] > log.end:
+                raise LogReplaced(
+                    f"{partition.topic}[{partition.number}] ends at {log.end}, before "
+                    f"{self._positions[partition]}, where it is to be read"
+                )
             if self._positions[partition] < log.begin:
                 self._expired[partition] += log.begin - self._positions[partition]
                 self._positions[partition] = log.begin

@@ -22,6 +22,9 @@ from vermilion_pipeline.ports import (
 METADATA_LIMIT = 4095
 """Characters of commit metadata that a Kafka broker takes by default."""
 
+LARGEST = 1_000_000
+"""Bytes of a record that a Kafka client takes by default."""
+
 _Queued = tuple[Partition, bytes | None, bytes | None, Headers]
 
 
@@ -139,9 +142,15 @@ class MemoryTransactionalProducer:
         headers: Headers = (),
         partition: int | None = None,
     ) -> None:
-        """Append a record, hidden until ``commit``. Raises ``UnknownTopic``."""
+        """Append a record, hidden until ``commit``.
+
+        Raises ``UnknownTopic``, ``BrokerError`` for a record too large.
+        """
+        size = sum(len(part or b"") for part in (key, value, *(text for _, text in headers)))
         with self._cluster.changed:
             transaction = self._require_sound()
+            if size > LARGEST:
+                raise BrokerError(f"a record of {size} bytes; at most {LARGEST} are taken")
             place = self._cluster.place(topic, key) if partition is None else Partition(topic, partition)
             log = self._cluster.append(place, key, value, headers, transaction.serial)
             transaction.logs.add(log)
