@@ -1,9 +1,13 @@
 """Dead letters on a real Apache Kafka: read with ``tail``, and put back once what was wrong is mended."""
 
+import ctypes
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import confluent_kafka
 import pytest
 from cli.command import told, vermilion
 from e2e.services import Service, wait_for
@@ -79,3 +83,37 @@ def test_a_letter_from_elsewhere_is_told_and_left(kafka_bootstrap: str, prefix: 
     assert done.returncode == 1
     assert f"{prefix}deadletter[0] offset 0: left: it came from 'elsewhere'" in done.stderr
     assert done.stderr.endswith(f"1 dead letters put back: 1 to {prefix}payloads; 1 left\n")
+
+
+def test_a_header_whose_name_is_no_text_stops_nobody(kafka_bootstrap: str, prefix: str) -> None:
+    from vermilion_pipeline.kafka import KafkaBroker
+
+    here = ("-b", kafka_bootstrap, "--topic-prefix", prefix)
+    assert vermilion("topics", "create", *here, "--partitions", "1").returncode == 0
+    produce_with_header(kafka_bootstrap, f"{prefix}payloads", b"\xff\xfe")
+    broker = KafkaBroker({"bootstrap.servers": kafka_bootstrap})
+    with closing(broker.reader([f"{prefix}payloads"], beginning=True)) as reader:
+        found: list[Any] = []
+        while not found:
+            found = reader.poll(10, 1.0)
+    assert [(message.value, message.headers) for message in found] == [(b"junk", ())]
+
+
+def produce_with_header(bootstrap: str, topic: str, name: bytes) -> None:
+    """A record with a header of any name, by librdkafka's own interface: Python's takes text only."""
+    (file,) = Path(confluent_kafka.__file__).parent.parent.glob("confluent_kafka.libs/librdkafka-*.so*")
+    library = ctypes.CDLL(str(file))
+    for made in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_headers_new"):
+        getattr(library, made).restype = ctypes.c_void_p
+    why, room = ctypes.create_string_buffer(512), ctypes.c_size_t(512)
+    settings = ctypes.c_void_p(library.rd_kafka_conf_new())
+    library.rd_kafka_conf_set(settings, b"bootstrap.servers", bootstrap.encode(), why, room)
+    client = ctypes.c_void_p(library.rd_kafka_new(0, settings, why, room))
+    head = ctypes.c_void_p(library.rd_kafka_headers_new(ctypes.c_size_t(1)))
+    sizes = ctypes.c_ssize_t(len(name)), ctypes.c_ssize_t(1)
+    assert library.rd_kafka_header_add(head, name, sizes[0], b"v", sizes[1]) == 0
+    # rdkafka.h: RD_KAFKA_VTYPE_TOPIC, _VALUE, _MSGFLAGS (RD_KAFKA_MSG_F_COPY), _HEADERS, _END
+    record = (1, topic.encode(), 4, b"junk", ctypes.c_size_t(4), 7, 2, 10, head, 0)
+    assert library.rd_kafka_producev(client, *record) == 0
+    assert library.rd_kafka_flush(client, 30_000) == 0
+    library.rd_kafka_destroy(client)
