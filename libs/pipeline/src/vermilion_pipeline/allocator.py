@@ -19,11 +19,14 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _THRESHOLD = 128 * 1024
 # By default eight for each core, each with its own holes; threads here wait for one another anyway.
 _ARENAS = 2
-_EVERY_SECONDS = 30.0
+_EVERY_SECONDS = 5.0
 
 
 def give_back() -> bool:
-    """Let memory that peaks took go, as it is freed and twice a minute. False where malloc is not glibc's."""
+    """Let go of what peaks took, when it is freed and every few seconds. False where malloc is not glibc's.
+
+    To be called when a service begins: what is there then is taken to stay, and not looked at again.
+    """
     try:
         library = ctypes.CDLL(None)
         mallopt, trim = library.mallopt, library.malloc_trim
@@ -31,6 +34,7 @@ def give_back() -> bool:
         return False
     settings = {_M_TRIM_THRESHOLD: _THRESHOLD, _M_MMAP_THRESHOLD: _THRESHOLD, _M_ARENA_MAX: _ARENAS}
     taken = all(mallopt(ctypes.c_int(what), ctypes.c_int(value)) == 1 for what, value in settings.items())
+    gc.freeze()  # what was imported need not be looked at by each collection
 
     def tidy() -> None:
         while True:
