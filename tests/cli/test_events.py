@@ -26,8 +26,8 @@ def test_it_is_bounded(text: str) -> None:
 
 
 def test_a_heartbeat_tells_seconds() -> None:
-    assert sensor_json({"time": 1_500_000, "interval": 10_000_000, "packets": 3}) == (
-        b'{"time":1.5,"interval":10.0,"packets":3}\n'
+    assert sensor_json({"time": 1_500_000, "interval": 10_000_000, "packets": 3, "blind": 250_000}) == (
+        b'{"time":1.5,"interval":10.0,"packets":3,"blind":0.25}\n'
     )
 
 

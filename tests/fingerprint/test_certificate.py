@@ -382,7 +382,16 @@ def test_hostile_64_kib(stream: bytes) -> None:
             pass
         return time.thread_time() - start
 
-    assert min(cost() for _ in range(7)) < 0.005
+    def count() -> float:
+        """What this machine, as busy as it is, takes for 100,000 steps of Python."""
+        start, total = time.thread_time(), 0
+        for number in range(100_000):
+            total += number
+        return time.thread_time() - start
+
+    # In turn, so that both meet the same neighbours. The dearest takes half of that.
+    turns = [(cost(), count()) for _ in range(9)]
+    assert min(one for one, _ in turns) < 3 * min(other for _, other in turns)
 
 
 def test_the_names_are_the_librarys() -> None:
