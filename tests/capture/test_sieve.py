@@ -54,9 +54,12 @@ def test_what_is_left_out(frame: Any, options: dict[str, Any], reason: str) -> N
     assert counted(frame, **options) == reason
 
 
-def test_there_is_an_end_of_networks() -> None:
-    with pytest.raises(ValueError, match="256 networks and 1 brokers: at most 256"):
-        Sieve(networks=["192.0.2.0/24"] * 256, brokers=[(HERE, 9092)])
+def test_there_is_an_end_of_networks_and_none_of_brokers() -> None:
+    with pytest.raises(ValueError, match="257 networks: at most 256"):
+        Sieve(networks=["192.0.2.0/24"] * 257)
+    many = [*((OTHER, port) for port in range(1, 1000)), (THERE, 9092)]
+    frame = IP(src=HERE, dst=THERE) / TCP(dport=9092)
+    assert counted(frame, networks=["192.0.3.0/24"] * 256, brokers=many) == "excluded_kafka"
 
 
 @pytest.mark.parametrize(

@@ -408,11 +408,24 @@ def test_every_pod_goes_where_all_go_and_has_the_common_labels(values: Path) -> 
     assert own[f"{NAME}-fingerprint"]["nodeSelector"] == {"c": "d"}
 
 
-def test_small_things() -> None:
-    for spec in of_kind(rendered(), "StatefulSet").values():
-        container = spec["spec"]["template"]["spec"]["containers"][0]
-        assert environment(container)["VERMILION_HTTP_HOST"] == "::"
-    for scaled in of_kind(rendered(STRIMZI), "ScaledObject").values():
-        assert scaled["spec"]["triggers"][0]["metadata"]["ignoreNullValues"] == "false"
-    demo = dict(pods(rendered(DEMO, "kafka.demo.persistence.enabled=false")))[f"{NAME}-kafka"]
+def test_probes_find_the_stages_by_either_kind_of_address() -> None:
+    stages = of_kind(rendered(), "StatefulSet").values()
+    containers = [stage["spec"]["template"]["spec"]["containers"][0] for stage in stages]
+    assert [environment(each)["VERMILION_HTTP_HOST"] for each in containers] == ["::", "::"]
+
+
+def test_a_prometheus_that_knows_nothing_is_not_taken_for_no_lag() -> None:
+    scaled = of_kind(rendered(STRIMZI), "ScaledObject").values()
+    assert scaled
+    for each in scaled:
+        assert each["spec"]["triggers"][0]["metadata"]["ignoreNullValues"] == "false"
+
+
+def test_the_demos_topics_fit_into_its_volume() -> None:
+    objects = rendered(DEMO, "kafka.demo.persistence.enabled=false")
+    demo = dict(pods(objects))[f"{NAME}-kafka"]
     assert {"name": "data", "emptyDir": {"sizeLimit": "2Gi"}} in demo["volumes"]
+    settings = of_kind(objects, "ConfigMap")[f"{NAME}-kafka"]["data"]["server.properties"]
+    told = dict(line.split("=", 1) for line in settings.splitlines() if "=" in line and line[0] != "#")
+    kept = int(told["log.retention.bytes"]) + int(told["log.segment.bytes"])
+    assert kept * len(TOPICS) * 12 < 2 << 30

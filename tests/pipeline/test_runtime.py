@@ -256,6 +256,22 @@ def test_a_failure_while_partitions_are_assigned_is_cured_by_a_new_consumer() ->
     assert one.totals.produced == 10
 
 
+def test_a_replica_that_waits_for_kafka_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its probe must not kill it: it would be no sooner there, and later with each time."""
+    beats: list[float] = []
+    monkeypatch.setattr(Health, "beat", lambda _: beats.append(time.monotonic()))
+    one, stop = runtime(Refusing(prepared(traffic(1)), 1_000_000)), threading.Event()
+    thread = threading.Thread(target=one.run, args=(stop,))
+    thread.start()
+    deadline = time.monotonic() + 20
+    while len(beats) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    stop.set()
+    thread.join()
+    assert len(beats) >= 4
+    assert one.totals.consumed == 0
+
+
 def test_a_right_that_is_taken_away_ends_it() -> None:
     class Denied(Refusing):
         def partitions(self, topics: Sequence[str]) -> Any:

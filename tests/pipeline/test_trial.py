@@ -186,6 +186,31 @@ def test_a_rebuild_steps_over_the_killer() -> None:
     assert Position.of(after) == Position(end, end, begun=True)  # and no killers: nobody meets it again
 
 
+def test_a_rebuild_is_tried_where_more_killed_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = traffic(20)
+    undisturbed, broker = prepared(items, 1), prepared(items, 1)
+    killer = next(m for m in committed(broker, PAYLOADS)[60:])
+    drain(lethal(undisturbed, -1))
+    begun(broker)
+    one = lethal(broker, killer.offset, batch_records=100)
+    while one.totals.consumed < 100:
+        one.step()
+    one._consumer.close()
+    monkeypatch.setattr("vermilion_pipeline.runtime.MOST_KILLERS", 0)
+    two = lethal(broker, killer.offset, batch_records=100)
+    two._consumer.poll(0, 0.0)
+    (assigned,) = two._assigned.values()
+    assert assigned.killers == {killer.offset}
+    assigned.killers.clear()  # forgotten
+    drain(two)
+    assert len(committed(broker, DEADLETTER)) == 1
+
+    def others(of: MemoryBroker) -> list[bytes | None]:
+        return [m.value for m in committed(of, FINGERPRINTS) if m.key != killer.key]
+
+    assert others(broker) == others(undisturbed)
+
+
 def test_what_is_behind_a_killer_comes_with_the_next_batch() -> None:
     """Each that hangs takes 40 s: between two the group must hear of its member."""
     broker = prepared(traffic(20), 1)

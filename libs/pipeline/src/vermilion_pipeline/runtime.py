@@ -277,11 +277,13 @@ class Runtime:
                 continue
             if message.offset >= assigned.next:  # else: read before a seek
                 (known if message.offset < assigned.answer_from else fresh).append(message)
-        if known:
-            self._metrics.rebuilt.inc(len(known))
-            self._ask(partition, assigned, known, Answered([], [], []))
-        end = batch[-1].offset + 1
-        if fresh and (end := self._ask(partition, assigned, fresh, answered)) <= batch[-1].offset:
+        end = last = batch[-1].offset + 1
+        self._metrics.rebuilt.inc(len(known))
+        for part, answers in (known, Answered([], [], [])), (fresh, answered):
+            if part and end == last:
+                reached = self._ask(partition, assigned, part, answers)
+                end = last if reached > part[-1].offset else reached
+        if end < last:
             self._consumer.seek(partition, end)
         assigned.next = max(assigned.next, end)
         return sum(message.offset < end for message in fresh)
@@ -290,8 +292,7 @@ class Runtime:
         self, partition: Partition, assigned: _Assigned, messages: Sequence[Message], answered: Answered
     ) -> int:
         """Hand over records; before which offset all are handled."""
-        incoming = []
-        end = messages[-1].offset + 1
+        incoming, end = [], messages[-1].offset + 1
         # What is only rebuilt was handled before, and killed nobody; unless more did than are remembered.
         on_trial = messages[0].offset < assigned.trial_until and (
             messages[0].offset >= assigned.answer_from or len(assigned.killers) >= MOST_KILLERS
@@ -344,11 +345,10 @@ class Runtime:
                 break
             deaths[died.offset] += 1
             if deaths[died.offset] == 2:
-                killer = pending.pop(died.offset)
-                assigned.killers.add(killer.offset)
+                killer = pending[died.offset]
+                assigned.killers.add(died.offset)
                 answered.dead.append(DeadLetter(killer, ProcessKilled(f"handling it ends in {died.how}")))
-                end = killer.offset + 1
-                return [message for message in messages if message.offset < killer.offset], end
+                return [message for message in messages if message.offset < died.offset], died.offset + 1
         return messages, messages[-1].offset + 1
 
     def _commit(self, answered: Answered, offsets: Mapping[Partition, Position]) -> None:

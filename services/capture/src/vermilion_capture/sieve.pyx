@@ -6,6 +6,7 @@ A packet that is not published costs no object. What was not wanted is counted b
 from ipaddress import ip_network
 
 from libc.stdint cimport int64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy
 from vermilion_capture.fragments cimport Fragments
 from vermilion_capture.heads cimport Decision, FlowHeads
@@ -62,7 +63,7 @@ cdef class Sieve:
     cdef long _counts[COUNTERS]
     cdef unsigned char _ports[8192]
     cdef bint _by_port, _without_tcp, _without_udp
-    cdef Network _networks[256]
+    cdef Network* _networks
     cdef int _network_count
 
     def __init__(
@@ -76,12 +77,18 @@ cdef class Sieve:
         for port in ports:
             self._by_port = True
             self._ports[<unsigned short>port >> 3] |= 1 << (port & 7)
+        if len(networks) > 256:
+            raise ValueError(f"{len(networks)} networks: at most 256 are taken")
         ends = [(ip_network(each, strict=False), 0) for each in networks]
         ends += [(ip_network(address), port) for address, port in brokers]
-        if len(ends) > 256:
-            raise ValueError(f"{len(networks)} networks and {len(brokers)} brokers: at most 256 are taken")
+        self._networks = <Network*>calloc(len(ends) + 1, sizeof(Network))
+        if self._networks == NULL:
+            raise MemoryError
         for each, port in ends:
             self._add(each.network_address.packed, each.prefixlen, port)
+
+    def __dealloc__(self):
+        free(self._networks)
 
     cdef _add(self, bytes address, int bits, int port):
         cdef Network* network = &self._networks[self._network_count]

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from vermilion_pipeline.kafka import errors, settings
@@ -63,9 +63,7 @@ class KafkaBroker:
 
     def addresses(self) -> list[tuple[str, int]]:
         """Host and port of each node, as clients are told them. Raises ``BrokerUnavailable``."""
-        self._metadata()
-        nodes = self._admin().list_topics(timeout=_PATIENCE).brokers.values()
-        return [(str(node.host), node.port) for node in nodes]
+        return [(str(node.host), node.port) for node in self._cluster().brokers.values()]
 
     def create(
         self,
@@ -138,7 +136,14 @@ class KafkaBroker:
             self._trouble[error.str().partition(" (after")[0]] = None
 
     def _metadata(self) -> dict[str, int]:
-        """Every usable topic with its partition count."""
+        """Every usable topic with its partition count. Raises ``BrokerUnavailable``."""
+        return {
+            name: len(topic.partitions)
+            for name, topic in self._cluster().topics.items()
+            if topic.error is None and topic.partitions
+        }
+
+    def _cluster(self) -> ClusterMetadata:
         client = self._admin()
         self._trouble.clear()
         try:
@@ -151,11 +156,7 @@ class KafkaBroker:
                 "and that `bootstrap.servers` is right, or ask `vermilion doctor`"
             ) from exception
         client.poll(0)
-        return {
-            name: len(topic.partitions)
-            for name, topic in answer.topics.items()
-            if topic.error is None and topic.partitions
-        }
+        return answer
 
     def _denied(self, topic: str) -> bool:
         """Whether the broker keeps ``topic`` from us, which a list of all topics does not tell."""
