@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Run the command."""
     import vermilion_pipeline.kafka
+    import vermilion_pipeline.runtime
     from vermilion.main import main as command
 
     points = Points(Path(sys.argv.pop(1)))
@@ -26,6 +27,7 @@ def main() -> None:
         return PointedBroker(real(config), points)
 
     vermilion_pipeline.kafka.KafkaBroker = pointed  # type: ignore[misc, assignment]
+    vermilion_pipeline.runtime._SLICE_RECORDS = 40  # several in each of the rounds' small batches
     command()
 
 

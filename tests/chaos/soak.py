@@ -28,6 +28,7 @@ from vermilion.dev.kafka import Cluster
 from vermilion_capture.capturefile import CaptureFile
 from vermilion_capture.frame import MAX_CAPTURED
 from vermilion_pipeline.kafka import KafkaBroker
+from vermilion_pipeline.settings import Settings
 from vermilion_pipeline.topics import TOPICS
 
 LIMIT: Final = 0.02
@@ -41,7 +42,8 @@ _TICK_SECONDS = 0.1
 _PASSES = 30_000
 """More than there is time for; a command line could have ten times as many."""
 _ETHERNET = 1
-_ENVIRONMENT = {"VERMILION_BATCH_RECORDS": "2000"}
+# As services have them; the chaos rounds' are small.
+_ENVIRONMENT = {"VERMILION_BATCH_RECORDS": str(Settings.model_fields["batch_records"].default)}
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 

@@ -26,6 +26,7 @@ from vermilion_pipeline.topics import DEADLETTER, FINGERPRINTS, PAYLOADS, TOPICS
 
 PREFIX = "test."
 CODEC = Codec()
+SLICE = "vermilion_pipeline.runtime._SLICE_RECORDS"
 
 
 def traffic(flows: int = 60, seed: int = 3) -> list[Item]:
@@ -118,7 +119,8 @@ def test_each_flow_is_answered_once(closing: ExitStack) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_faults_lose_repeat_and_invent_nothing(seed: int) -> None:
+def test_faults_lose_repeat_and_invent_nothing(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SLICE, random.Random(seed).choice([3, 11, 250]))
     items = traffic(seed=seed)
     undisturbed = prepared(items)
     drain(runtime(undisturbed))
@@ -357,6 +359,39 @@ class Fragile:
         if any(item.record["src_port"] == self._bad for item in batch):
             raise RuntimeError("a defect")
         return Handled([], {})
+
+
+def test_a_batch_is_handled_in_slices_that_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SLICE, 100)
+    items = traffic(20)
+    sizes: list[int] = []
+    seen: list[int] = []
+
+    class Measured(Fragile):
+        def _handle(self, batch: Sequence[Incoming]) -> Handled:
+            sizes.append(len(batch))
+            seen.extend(item.offset for item in batch)
+            return Handled([], {})
+
+    drain(runtime(prepared(items, 1), Measured(0)))
+    assert max(sizes) == 100
+    assert seen == list(range(len(items) + 1))
+
+
+def test_a_stage_that_fails_in_two_slices_fails_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SLICE, 100)
+    items = traffic(20)
+    bad = next(number for number, item in enumerate(items) if item.record["src_port"] == 30005)
+    assert max(n for n, item in enumerate(items) if item.record["src_port"] == 30005) // 100 > bad // 100
+    one = runtime(prepared(items, 1), Fragile(30005))
+    failures = 0
+    while one.totals.consumed <= len(items):
+        try:
+            one.step()
+        except StageFailed:
+            failures += 1
+            one.restore()
+    assert failures == 1
 
 
 def test_a_record_that_the_stage_fails_on_is_isolated() -> None:

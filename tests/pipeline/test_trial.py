@@ -211,8 +211,12 @@ def test_a_rebuild_is_tried_where_more_killed_than_are_remembered(monkeypatch: p
     assert others(broker) == others(undisturbed)
 
 
-def test_what_is_behind_a_killer_comes_with_the_next_batch() -> None:
+@pytest.mark.parametrize("records", [250, 61])
+def test_what_is_behind_a_killer_comes_with_the_next_batch(
+    records: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each that hangs takes 40 s: between two the group must hear of its member."""
+    monkeypatch.setattr("vermilion_pipeline.runtime._SLICE_RECORDS", records)  # 61: it is the last of one
     broker = prepared(traffic(20), 1)
     begun(broker)
     one = lethal(broker, 60)

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any
 
 from vermilion_pipeline import headers
+from vermilion_pipeline.answered import Answered, DeadLetter, Encoded, OutputTooLarge, ProcessKilled
 from vermilion_pipeline.codec import Codec, DecodeError
 from vermilion_pipeline.health import Health
 from vermilion_pipeline.logs import logger
@@ -26,7 +27,6 @@ from vermilion_pipeline.ports import (
     BrokerError,
     Committed,
     Fenced,
-    Headers,
     LogReplaced,
     Message,
     Partition,
@@ -43,41 +43,12 @@ from vermilion_pipeline.trial import trial
 
 _LAG_EVERY_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 10.0
+_SLICE_RECORDS = 250
+"""Decoded at once: what a batch's records and their outputs take, as objects, is many times their bytes."""
 _LARGEST_OUTPUT = 900_000
 """Bytes of key and value: with its headers below librdkafka's message.max.bytes."""
 
 _log = logger("runtime")
-
-
-class DeadLetter(NamedTuple):
-    """A record that goes to the dead-letter topic, and why."""
-
-    message: Message
-    error: Exception
-
-
-class Encoded(NamedTuple):
-    """An output as it goes to the broker."""
-
-    key: bytes | None
-    value: bytes
-    headers: Headers
-
-
-class Answered(NamedTuple):
-    """What a batch gave for the topics."""
-
-    outputs: list[Encoded]
-    dead: list[DeadLetter]
-    counts: list[Mapping[tuple[str, ...], int]]
-
-
-class ProcessKilled(Exception):
-    """Handling the record kills the process; says by what."""
-
-
-class OutputTooLarge(Exception):
-    """A record of which an output is made that no broker takes."""
 
 
 class StageFailed(Exception):
@@ -136,7 +107,7 @@ class Runtime:
         instance: str,
         metrics: Metrics,
         health: Health,
-        batch_records: int = 5_000,
+        batch_records: int = 1_000,
         batch_wait_seconds: float = 0.1,
     ) -> None:
         """Connect. Raises UnknownTopic, BrokerUnavailable, AccessDenied."""
@@ -279,10 +250,13 @@ class Runtime:
                 (known if message.offset < assigned.answer_from else fresh).append(message)
         end = last = batch[-1].offset + 1
         self._metrics.rebuilt.inc(len(known))
-        for part, answers in (known, Answered([], [], [])), (fresh, answered):
-            if part and end == last:
-                reached = self._ask(partition, assigned, part, answers)
-                end = last if reached > part[-1].offset else reached
+        for some, answers in (known, Answered([], [], [])), (fresh, answered):
+            for first in range(0, len(some), _SLICE_RECORDS):
+                part = some[first : first + _SLICE_RECORDS]
+                if end == last:
+                    reached = self._ask(partition, assigned, part, answers)
+                    done = reached > part[-1].offset and part[-1].offset not in assigned.killers
+                    end = last if done else reached
         if end < last:
             self._consumer.seek(partition, end)
         assigned.next = max(assigned.next, end)
@@ -315,7 +289,7 @@ class Runtime:
                 encoded = [self._encoded(output) for output in handled.outputs]
             except Exception as error:
                 _log.exception("stage failed; its batch is handled again record by record")
-                self._careful[partition] = messages[-1].offset
+                self._careful[partition] = messages[-1].offset + self._batch_records
                 raise StageFailed(f"{type(error).__name__}: {error}") from error
         answered.outputs.extend(encoded)
         answered.dead.extend(DeadLetter(origin[offset], error) for offset, error in handled.rejected)

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     transport: list[Literal["tcp", "udp"]] = Field(["tcp", "udp"], min_length=1)
     key_log: Path | None = None
     """The key log by whose secrets ``fingerprint`` decrypts TLS connections."""
-    batch_records: int = Field(5_000, ge=1)
+    batch_records: int = Field(1_000, ge=1)
     batch_wait_seconds: float = Field(0.1, ge=0.0)
     http_host: str = "127.0.0.1"
     http_port: int = Field(0, ge=0, le=65_535)
