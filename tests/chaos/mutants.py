@@ -185,6 +185,19 @@ def _with(topic: Topic, **fields: Headers | bytes | None) -> type[Wrapped]:
     return changed(topic, lambda one: [one._replace(**fields)])  # type: ignore[arg-type]
 
 
+def _swapped() -> type[Wrapped]:
+    """Each second letter comes before the first."""
+    held: list[Produced] = []
+
+    def change(one: Produced) -> Sequence[Produced]:
+        if held:
+            return [one, held.pop()]
+        held.append(one)
+        return []
+
+    return changed(DEADLETTER, change)
+
+
 _ORIGINLESS: Final = changed(DEADLETTER, lambda one: [one._replace(headers=one.headers[1:])])
 
 
@@ -225,6 +238,7 @@ MUTANTS: Final = (
             ("headers lost by classify", "invented", _with(CLASSIFIED, headers=()), True),
             ("a letter dropped", "missing", changed(DEADLETTER, lambda _: []), False),
             ("a letter twice", "duplicate", changed(DEADLETTER, lambda one: [one, one]), False),
+            ("letters out of order", "reordered", _swapped(), False),
             ("a letter's key lost", "invented", _with(DEADLETTER, key=None), False),
             ("a letter without its origin's headers", "invented", _ORIGINLESS, False),
             ("a letter of another error", "invented", _header("vermilion_error_class", b"Error"), False),

@@ -138,16 +138,18 @@ class Undisturbed:
         task, decode = stage.task(), self._codec.decoder(PAYLOADS)
         topic = PAYLOADS.full_name(prefix)
         for start in range(0, len(messages), _BATCH):
-            batch = []
+            batch, dead = [], {}
             for message in messages[start : start + _BATCH]:
                 try:
                     batch.append(Incoming(message.offset, message.key, decode(message.value)))
                 except DecodeError as error:
-                    self.dead.append(_dead(topic, message, stage.name, error))
+                    dead[message.offset] = _dead(topic, message, stage.name, error)
             handled = task.handle(batch)
             by_offset = {message.offset: message for message in messages[start : start + _BATCH]}
             for rejected in handled.rejected:
-                self.dead.append(_dead(topic, by_offset[rejected.offset], stage.name, rejected.error))
+                message = by_offset[rejected.offset]
+                dead[rejected.offset] = _dead(topic, message, stage.name, rejected.error)
+            self.dead += [letter for _, letter in sorted(dead.items())]
             yield from handled.outputs
 
 
@@ -189,7 +191,8 @@ def letters(messages: Iterable[Message]) -> list[Told]:
         origin = "/".join(
             said.get(f"vermilion_origin_{name}", b"?").decode() for name in ("topic", "partition", "offset")
         )
-        found.append(_letter_told(origin, message.key, message.value, message.headers, 0))
+        number = message.partition.number
+        found.append(_letter_told(origin, message.key, message.value, message.headers, number))
     return found
 
 
@@ -218,7 +221,8 @@ def _dead(topic: str, message: Message, stage: str, error: Exception) -> Told:
 
 def _letter_told(origin: str, key: bytes | None, value: bytes | None, head: Headers, place: int) -> Told:
     head = tuple((name, b"" if name in _OF_THE_MOMENT else held) for name, held in head)
-    return Told(origin, f"{origin} {_digest(value, key, head)}", place)
+    whose = origin.rpartition("/")[0]  # letters of one partition are put back in its order
+    return Told(whose, f"{origin} {_digest(value, key, head)}", place)
 
 
 def _digest(content: bytes | None, key: bytes | None, head: Headers) -> str:

@@ -40,9 +40,13 @@ class Notes:
     given_up: list[Partition] = field(default_factory=list)
     answer: Mapping[Partition, int] | None = None
 
+    joined: bool = False
+
     def assigned(self, committed: Mapping[Partition, Committed | None]) -> Mapping[Partition, int]:
         assert not self.held & committed.keys(), "assigned twice"
-        self.assignments.append(dict(committed))
+        self.joined = True
+        if committed:
+            self.assignments.append(dict(committed))
         self.held |= committed.keys()
         if self.answer is not None:
             return self.answer

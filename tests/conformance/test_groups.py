@@ -34,6 +34,25 @@ def test_members_share_the_partitions_and_each_record_comes_once(
     assert set.union(*(note.held for note in notes)) == {Partition(topic, n) for n in range(4)}
 
 
+def test_a_member_for_which_no_partition_is_left_is_told_so(
+    broker: Broker, unique: Names, closing: ExitStack
+) -> None:
+    topic, group = unique("few"), unique("group")
+    broker.create([topic], 1, None)
+    notes = [Notes() for _ in range(2)]
+    members = [broker.consumer([topic], group, note) for note in notes]
+    for member in members:
+        closing.callback(member.close)
+    assert not any(note.joined for note in notes)  # before they have polled
+
+    def poll() -> None:
+        for member in members:
+            member.poll(1, 0.05)
+
+    until(lambda: all(note.joined for note in notes), poll, f"word to both, {notes=}")
+    assert sum(len(note.held) for note in notes) == 1
+
+
 def test_groups_do_not_disturb_one_another(broker: Broker, unique: Names, closing: ExitStack) -> None:
     topic = unique("both")
     broker.create([topic], 2, None)

@@ -19,7 +19,16 @@ from vermilion_pipeline.flowid import community_id
 from vermilion_pipeline.health import Health
 from vermilion_pipeline.memory import MemoryBroker
 from vermilion_pipeline.metrics import Metrics
-from vermilion_pipeline.ports import AccessDenied, Broker, BrokerError, Fenced, Headers, Message, Partition
+from vermilion_pipeline.ports import (
+    AccessDenied,
+    Broker,
+    BrokerError,
+    Fenced,
+    Headers,
+    Message,
+    Partition,
+    TransactionAborted,
+)
 from vermilion_pipeline.runtime import Runtime, StageFailed
 from vermilion_pipeline.stage import Handled, Incoming, Stage, StatelessTask, Task
 from vermilion_pipeline.topics import DEADLETTER, FINGERPRINTS, PAYLOADS, TOPICS, Topic
@@ -378,6 +387,19 @@ def test_a_batch_is_handled_in_slices_that_fit_in_memory(monkeypatch: pytest.Mon
     assert seen == list(range(len(items) + 1))
 
 
+def test_dead_letters_are_in_the_order_of_their_records() -> None:
+    items = traffic(3)
+    broker = prepared([], 1)
+    producer, encode = broker.producer(), CODEC.encoder(PAYLOADS)
+    for value in (encode({**items[0].record, "src_ip": b"123"}), b"not Avro", encode(items[0].record)):
+        producer.produce(PAYLOADS.full_name(PREFIX), b"key", value, (), 0)
+    producer.close()
+    drain(runtime(broker))
+    letters = [dict(letter.headers) for letter in committed(broker, DEADLETTER)]
+    assert [letter["vermilion_origin_offset"] for letter in letters] == [b"1", b"2"]
+    assert [letter["vermilion_error_class"] for letter in letters] == [b"InvalidRecord", b"DecodeError"]
+
+
 def test_a_stage_that_fails_in_two_slices_fails_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SLICE, 100)
     items = traffic(20)
@@ -426,6 +448,10 @@ def test_a_zombie_is_fenced() -> None:
             one.step()
 
 
+def refused() -> None:
+    raise TransactionAborted("not now")
+
+
 def test_what_retention_took_is_counted_and_the_rest_is_answered() -> None:
     broker = prepared(traffic(), 1)
     payloads = Partition(PAYLOADS.full_name(PREFIX), 0)
@@ -440,6 +466,13 @@ def test_what_retention_took_is_counted_and_the_rest_is_answered() -> None:
     assert value("vermilion_records_expired_total") == 0
     end_of_log = broker.ends([payloads.topic])[payloads]
     broker.expire(payloads, 50)
+    commit = one._producer.commit
+    for _ in range(3):  # what is not committed is met again, and counted once
+        one._producer.commit = refused  # type: ignore[method-assign]
+        with pytest.raises(TransactionAborted):
+            one.step()
+        one._producer.commit = commit  # type: ignore[method-assign]
+        one.restore()
     drain(one)
     assert value("vermilion_records_expired_total") == 40
     assert one.totals.consumed == end_of_log - 40
@@ -464,8 +497,12 @@ def test_metrics_and_readiness() -> None:
         broker, FingerprintStage(), CODEC, prefix=PREFIX, instance="one", metrics=metrics, health=health
     )
     ready = [health.ready]
+    join, one._consumer.poll = one._consumer.poll, lambda _limit, _timeout: []  # type: ignore[method-assign]
+    one.step()
+    ready.append(health.ready)  # the group has not let it in yet
+    one._consumer.poll = join  # type: ignore[method-assign]
     drain(one)
-    assert [*ready, health.ready] == [False, True]
+    assert [*ready, health.ready] == [False, False, True]
     value = metrics.registry.get_sample_value
     assert value("vermilion_events_total", {"type": "tls"}) == 5
     assert value("vermilion_records_produced_total") == 10

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pipeline.test_runtime import CODEC, PREFIX, committed, drain, prepared, traffic
 
+from vermilion_capture.items import Item
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.health import Health
 from vermilion_pipeline.memory import MemoryBroker
@@ -21,7 +22,7 @@ from vermilion_pipeline.ports import Committed, Partition
 from vermilion_pipeline.position import MOST_KILLERS, Position
 from vermilion_pipeline.runtime import Runtime
 from vermilion_pipeline.stage import Handled, Incoming, Task
-from vermilion_pipeline.topics import DEADLETTER, FINGERPRINTS, PAYLOADS
+from vermilion_pipeline.topics import DEADLETTER, FINGERPRINTS, PAYLOADS, TOPICS
 from vermilion_pipeline.trial import Died, trial
 
 PARENT = os.getpid()
@@ -160,6 +161,57 @@ def test_who_finds_that_another_began_finds_the_killer_and_answers_the_others() 
     assert others(broker) == others(undisturbed)
     assert one.totals.dead == 1
     one._consumer.close()
+
+
+@pytest.mark.parametrize("first", [5, 480])
+def test_a_killer_behind_a_gap_of_offsets_is_found(first: int) -> None:
+    """Offsets of an aborted transaction are no records; 480: the gap lies within a batch."""
+    broker = MemoryBroker()
+    broker.create([topic.full_name(PREFIX) for topic in TOPICS], 1, None)
+    name, encode, items = PAYLOADS.full_name(PREFIX), CODEC.encoder(PAYLOADS), traffic(60)
+    producer, aborted = broker.producer(), broker.transactional("another")
+
+    def put(part: Sequence[Item]) -> None:
+        for key, record in part:
+            producer.produce(name, key, encode(record), (), 0)
+
+    put(items[:first])
+    begun(broker)
+    if first == 5:  # who began came to the end, and waits for more
+        one = lethal(broker, -1)
+        drain(one)
+        one._consumer.close()
+    aborted.begin()
+    for _ in range(3_000):
+        aborted.produce(name, b"", b"", (), 0)
+    aborted.abort()
+    put(items[first:700])
+    one = lethal(broker, broker.ends([name])[Partition(name, 0)] - 5)
+    drain(one)
+    assert one.totals.dead == 1
+
+
+def test_one_record_that_hangs_is_enough_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whatever partition: the group does not wait for longer than that."""
+    broker = prepared([], 8)
+    begun(broker)
+    hangs = []
+
+    def hanging(offsets: Sequence[int], *_: object) -> Died:
+        hangs.append(offsets[0])
+        return Died(offsets[0], "nothing for 20 s")
+
+    monkeypatch.setattr("vermilion_pipeline.runtime.trial", hanging)
+    one = lethal(broker, -1)
+    one._consumer.poll(0, 0.0)
+    for assigned in one._assigned.values():
+        assigned.trial_until, assigned.marked = 1_000, True
+    for _ in range(100):
+        before = len(hangs)
+        one.step()
+        assert len(hangs) - before <= 2
+    assert one.totals.dead == 8
+    assert len(hangs) == 16
 
 
 def test_a_rebuild_steps_over_the_killer() -> None:

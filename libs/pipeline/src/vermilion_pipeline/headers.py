@@ -21,6 +21,7 @@ def text(value: str) -> bytes:
 _LONGEST_VALUE = 512 * 1024
 _LONGEST_KEY = 64 * 1024
 _MOST_HEADERS = 128 * 1024
+_FRAMING = 10  # what a header takes beside name and value: two lengths as varints of 32 bits
 _VALUE_SIZE, _KEY_SIZE, _HEADERS_SIZE = "vermilion_value_size", "vermilion_key_size", "vermilion_headers_size"
 # A dead letter's own headers, in order; before them those that it came with, and what was cut.
 _OWN = (
@@ -52,7 +53,7 @@ def dead_letter(message: Message, stage: str, error: Exception) -> Letter:
     if key is not None and len(key) > _LONGEST_KEY:
         cut += ((_KEY_SIZE, str(len(key)).encode()),)
         key = key[:_LONGEST_KEY]
-    sizes = list(accumulate(len(name.encode()) + len(held) for name, held in kept))
+    sizes = list(accumulate(len(name.encode()) + len(held) + _FRAMING for name, held in kept))
     if sizes and sizes[-1] > _MOST_HEADERS:
         cut += ((_HEADERS_SIZE, str(sizes[-1]).encode()),)
         kept = kept[: sum(size <= _MOST_HEADERS for size in sizes)]

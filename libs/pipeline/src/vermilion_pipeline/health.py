@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 class Health:
     """What the loop says of itself."""
 
-    def __init__(self, patience: float = 60.0) -> None:
+    def __init__(self, patience: float = 90.0) -> None:
         """``patience``: seconds without a heartbeat after which the loop counts as stuck."""
         self._patience = patience
         self._beat = time.monotonic()

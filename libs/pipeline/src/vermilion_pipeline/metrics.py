@@ -20,6 +20,7 @@ _COUNTED = {
     "gaps_given_up": ("Directions closed with a piece missing, by what bound", ["bound"]),
     "windows_full": ("Messages that were longer than the 64 KiB that are kept", []),
     "flows_timed_out": ("Flows closed for their age, by what bound", ["bound"]),
+    "flows_failed": ("Flows given up when they were finished, by a defect of ours", ["error"]),
     "flows_evicted": ("Unfinished flows dropped for lack of memory, by what bound", ["bound"]),
     "tls_connections_decrypted": ("TLS connections of which records were decrypted", ["version"]),
     "tls_records_decrypted": ("TLS records decrypted, each verified by its tag or MAC", []),

@@ -90,7 +90,8 @@ class Assignment(Protocol):
     def assigned(self, committed: Mapping[Partition, Committed | None]) -> Mapping[Partition, int]:
         """Partitions have come, with what is committed for each; answer where to read from.
 
-        A partition left out of the answer is read from its first record.
+        Called for a member that has joined and has none, too. A partition left out of the answer is
+        read from its first record.
         """
 
     def revoked(self, partitions: Iterable[Partition]) -> None:

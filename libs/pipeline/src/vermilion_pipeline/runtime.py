@@ -85,6 +85,8 @@ class _Assigned:
     """The log says that somebody has begun here."""
     watch_until: int = 0
     """Commits before this offset go on saying so."""
+    expired: int = 0
+    """Records lost to retention since the last commit."""
 
     def position(self) -> Position:
         """What to commit."""
@@ -126,7 +128,7 @@ class Runtime:
         self._careful: dict[Partition, int] = {}
         self._begun: dict[Partition, tuple[int, int]] = {}
         """Where it was this process that began, by partition, and until where on trial: no death."""
-        self._open = False
+        self._open = self._joined = False
         self._pause = 0.0
         self._lag_read = 0.0
         counts = broker.partitions([self._source, self._target, self._dead_letters])
@@ -141,6 +143,7 @@ class Runtime:
     def assigned(self, committed: Mapping[Partition, Committed | None]) -> Mapping[Partition, int]:
         """Begin each partition from its low-water mark, with fresh state."""
         starts = {}
+        self._joined = True  # with no partition, too: one more replica than there are partitions
         for partition, found in committed.items():
             at = _position(partition, found) if found else Position(0, 0)
             ours, trial_until = self._begun.get(partition, (None, 0))
@@ -203,20 +206,28 @@ class Runtime:
         consumed = 0
         batches = _by_partition(messages)
         self._mark(batches)
+        killed = False
         for partition, batch in batches.items():
             assigned = self._assigned.get(partition)
             if assigned is None:  # taken away within this poll
                 continue
             self._health.beat()
+            if killed:  # the group must hear of its member before another record can hang
+                self._consumer.seek(partition, batch[0].offset)
+                continue
+            killers = len(assigned.killers)
             consumed += self._handle(partition, assigned, batch, answered)
+            killed = len(assigned.killers) > killers
             if assigned.next > assigned.answer_from:
                 offsets[partition] = assigned.position()
         if offsets:
             self._commit(answered, offsets)
             self.totals.consumed += consumed
             self._metrics.consumed.inc(consumed)
-        # With no partition, too: one more replica than there are partitions.
-        self._health.ready = True
+            for partition in offsets:
+                self._metrics.expired.inc(self._assigned[partition].expired)
+                self._assigned[partition].expired = 0
+        self._health.ready = self._joined
         self._health.waiting_for = ""
         self._metrics.registry_waiting.set(0)
         return len(messages)
@@ -267,20 +278,20 @@ class Runtime:
     ) -> int:
         """Hand over records; before which offset all are handled."""
         incoming, end = [], messages[-1].offset + 1
-        # What is only rebuilt was handled before, and killed nobody; unless more did than are remembered.
-        on_trial = messages[0].offset < assigned.trial_until and (
+        dead: list[DeadLetter] = []
+        # By what is committed, not by the records: offsets have gaps. What is only rebuilt was handled
+        # before, and killed nobody; unless more did than are remembered.
+        on_trial = assigned.next < assigned.trial_until and (
             messages[0].offset >= assigned.answer_from or len(assigned.killers) >= MOST_KILLERS
         )
         if on_trial:
-            messages, end = self._tried(assigned, messages, answered)
-            if not messages:
-                return end
+            messages, end = self._tried(assigned, messages, dead)
         origin = {message.offset: message for message in messages}
         for message in messages:
             try:
                 incoming.append(Incoming(message.offset, message.key, self._decode(message.value)))
             except DecodeError as error:
-                answered.dead.append(DeadLetter(message, error))
+                dead.append(DeadLetter(message, error))
         if on_trial or messages[0].offset <= self._careful.get(partition, -1):
             encoded, handled = self._one_by_one(assigned.task, incoming)
         else:
@@ -292,12 +303,13 @@ class Runtime:
                 self._careful[partition] = messages[-1].offset + self._batch_records
                 raise StageFailed(f"{type(error).__name__}: {error}") from error
         answered.outputs.extend(encoded)
-        answered.dead.extend(DeadLetter(origin[offset], error) for offset, error in handled.rejected)
+        dead.extend(DeadLetter(origin[offset], error) for offset, error in handled.rejected)
+        answered.dead.extend(sorted(dead, key=lambda letter: letter.message.offset))
         answered.counts.append(handled.counts)
         return end
 
     def _tried(
-        self, assigned: _Assigned, messages: Sequence[Message], answered: Answered
+        self, assigned: _Assigned, messages: Sequence[Message], dead: list[DeadLetter]
     ) -> tuple[Sequence[Message], int]:
         """The records that do not kill a child, up to one that does so twice; before which offset that is.
 
@@ -321,7 +333,7 @@ class Runtime:
             if deaths[died.offset] == 2:
                 killer = pending[died.offset]
                 assigned.killers.add(died.offset)
-                answered.dead.append(DeadLetter(killer, ProcessKilled(f"handling it ends in {died.how}")))
+                dead.append(DeadLetter(killer, ProcessKilled(f"handling it ends in {died.how}")))
                 return [message for message in messages if message.offset < died.offset], died.offset + 1
         return messages, messages[-1].offset + 1
 
@@ -364,8 +376,10 @@ class Runtime:
             except Fenced:
                 raise
             except BrokerError:
+                self._health.beat()
                 self._producer.close()
                 self._producer = self._broker.transactional(self._transactional_id)
+            self._health.beat()
             self._open = False
         partitions = list(self._assigned)
         starts = self.assigned(self._consumer.committed(partitions))
@@ -377,6 +391,8 @@ class Runtime:
         with suppress(BrokerError):
             self._consumer.close()
         self._assigned.clear()
+        self._joined = False
+        self._health.beat()
         self._consumer = self._broker.consumer([self._source], self._group, self)
 
     def _recover(self, error: BrokerError | StageFailed, stop: Event) -> None:
@@ -395,6 +411,7 @@ class Runtime:
             self._health.waiting_for = str(again)
             self._metrics.registry_waiting.set(isinstance(again, RegistryUnavailable))
             stop.wait(self._pause)
+            self._health.beat()
             self._pause = min(2 * self._pause + 0.1, _LONGEST_PAUSE_SECONDS)
             try:
                 if again is not error or not isinstance(error, _MEMBERSHIP_STAYS):
@@ -437,7 +454,7 @@ class Runtime:
             if assigned is not None and (assigned.marked or assigned.next):
                 answered = max(0, assigned.answer_from - assigned.next)
                 lost = max(0, count - answered)
-                self._metrics.expired.inc(lost)
+                assigned.expired += lost  # counted with the commit: until then it may be met again
                 _log.error(
                     "retention deleted records before they were read", partition=str(partition), lost=lost,
                     of_running_flows=count - lost,

@@ -32,3 +32,4 @@ cdef class Flow:
 
     cdef Py_ssize_t held(self)
     cdef str side(self, Direction direction)
+    cdef dict event(self, Direction direction, str name, int ordinal, long long seq, long long time)

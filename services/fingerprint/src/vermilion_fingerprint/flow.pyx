@@ -1,8 +1,12 @@
 """A flow that is not done: its two directions, and what has been recognised in each."""
 
+from hashlib import blake2b
+
+from vermilion_fingerprint.payloads cimport address, told
 from vermilion_fingerprint.streams cimport Stream
 
 from vermilion_fingerprint.protocols import CLIENT, SERVER
+from vermilion_pipeline.flowid import community_id
 
 cdef enum:
     # A stream whose SYN was not seen may begin earlier than its first segment to arrive; so long
@@ -65,3 +69,31 @@ cdef class Flow:
         if other.opened or direction.accepted:
             return SERVER
         return CLIENT if direction.src_port > direction.dst_port else SERVER
+
+    cdef dict event(self, Direction direction, str name, int ordinal, long long seq, long long time):
+        """An event of a message in this direction, without what the message says."""
+        sensor, run, vlans, vni, tunnels, transport = self.path
+        ends = (direction.src_ip, direction.dst_ip, direction.src_port, direction.dst_port, transport)
+        # The sequence number too: a capture may have no times.
+        identity = repr((sensor, run, vlans, vni, tunnels, ends, name, ordinal, seq, time))
+        return {
+            "event_id": blake2b(identity.encode(), digest_size=16).hexdigest(),
+            "sensor": sensor,
+            "run": run,
+            "replayed": self.replayed,
+            "event_start": time,
+            "community_id": community_id(*ends),
+            "vlans": list(vlans),
+            "vni": vni,
+            "tunnels": told(direction.tunnels),
+            "src_ip": address(direction.src_ip),
+            "dst_ip": address(direction.dst_ip),
+            "src_port": direction.src_port,
+            "dst_port": direction.dst_port,
+            "protocol": transport,
+            "type": name,
+            "fingerprints": {},
+            "reassembled": False,
+            "truncated": False,
+            "syn": direction.syn,
+        }

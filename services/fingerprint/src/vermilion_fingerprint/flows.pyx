@@ -6,19 +6,20 @@ both directions are done. A later record of a forgotten flow is no new flow: its
 neither repeat nor invent an event. An event depends on its own flow's records alone.
 """
 
+import logging
 from collections import OrderedDict
-from hashlib import blake2b
 
 from vermilion_fingerprint.cursor import Cursor, Malformed, NeedMore
 from vermilion_fingerprint.datagrams cimport DatagramDirection, DatagramFlow, may_begin
 from vermilion_fingerprint.decryption cimport Decrypting
 from vermilion_fingerprint.flow cimport Direction, Flow
-from vermilion_fingerprint.payloads cimport address, path_of, told
+from vermilion_fingerprint.payloads cimport path_of
 from vermilion_fingerprint.payloads import check
 from vermilion_fingerprint.streams cimport Stream
 from vermilion_fingerprint.tcp import Syn
 from vermilion_fingerprint.tcp import fingerprint as syn_fingerprint
-from vermilion_pipeline.flowid import community_id
+
+_log = logging.getLogger(__name__)
 
 cdef enum:
     FIN = 1
@@ -383,31 +384,8 @@ cdef class FlowTable:
         self, Flow flow, Direction direction, str name, int ordinal, long long seq, long long time,
         message, dict forms,
     ):
-        sensor, run, vlans, vni, tunnels, transport = flow.path
-        ends = (direction.src_ip, direction.dst_ip, direction.src_port, direction.dst_port, transport)
-        # The sequence number too: a capture may have no times.
-        identity = repr((sensor, run, vlans, vni, tunnels, ends, name, ordinal, seq, time))
-        cdef dict event = {
-            "event_id": blake2b(identity.encode(), digest_size=16).hexdigest(),
-            "sensor": sensor,
-            "run": run,
-            "replayed": flow.replayed,
-            "event_start": time,
-            "community_id": community_id(*ends),
-            "vlans": list(vlans),
-            "vni": vni,
-            "tunnels": told(direction.tunnels),
-            "src_ip": address(direction.src_ip),
-            "dst_ip": address(direction.dst_ip),
-            "src_port": direction.src_port,
-            "dst_port": direction.dst_port,
-            "protocol": transport,
-            "type": name,
-            "fingerprints": {form: write(message) for form, write in forms.items()},
-            "reassembled": False,
-            "truncated": False,
-            "syn": direction.syn,
-        }
+        cdef dict event = flow.event(direction, name, ordinal, seq, time)
+        event["fingerprints"] = {form: write(message) for form, write in forms.items()}
         if self._readable:
             event["readable"] = {name: message.readable()}
         self._count(("events", name))
@@ -449,9 +427,7 @@ cdef class FlowTable:
             if self._too_old(flow, time):
                 self._finish(key, flow)
             elif flow.decrypted is not None and flow.decrypted.waits():
-                self._tell(flow, flow.decrypted.look(time))
-                if flow.low.done and flow.high.done and flow.decrypted.done():
-                    self._forget(key, flow)
+                self._look(key, flow, time)
 
     def end(self, sensor, run):
         """Nothing more of this run will come: finish all its flows."""
@@ -460,8 +436,34 @@ cdef class FlowTable:
             for key in list(found.keys):
                 self._finish(key, self._flows[key])
 
+    cdef int _look(self, tuple key, Flow flow, long long time) except -1:
+        """Decrypt what has waited for its secrets."""
+        try:
+            self._tell(flow, flow.decrypted.look(time))
+        except Exception as error:
+            self._give_up(key, flow, error)
+            return 0
+        if flow.low.done and flow.high.done and flow.decrypted.done():
+            self._forget(key, flow)
+        return 0
+
     cdef int _finish(self, tuple key, Flow flow) except -1:
         """Emit what is unfinished as far as it goes, and forget the flow."""
+        try:
+            self._rest(flow)
+        except Exception as error:
+            self._give_up(key, flow, error)
+        else:
+            self._forget(key, flow)
+        return 0
+
+    cdef int _give_up(self, tuple key, Flow flow, error) except -1:
+        """A defect of ours: neither the record in hand nor other flows are to blame for it."""
+        _log.error("a flow is given up, first seen at offset %d: %r", flow.first_offset, error, exc_info=error)
+        self._count(("flows_failed", type(error).__name__))
+        return self._forget(key, flow)
+
+    cdef int _rest(self, Flow flow) except -1:
         cdef Direction direction
         for direction in (flow.low, flow.high):
             if isinstance(flow, DatagramFlow):
@@ -476,7 +478,6 @@ cdef class FlowTable:
             self._advance(flow, direction, True)
         if flow.decrypted is not None:
             self._tell(flow, flow.decrypted.finish(flow.last))
-        self._forget(key, flow)
         return 0
 
     cdef int _forget(self, tuple key, Flow flow) except -1:

@@ -50,6 +50,8 @@ class KafkaReader:
         Raises ``UnknownTopic`` when a topic has gone, ``BrokerError`` when it may not be read.
         """
         self._require_open()
+        # Kept since the last poll, which had records of other partitions: they may never come to an end.
+        self._raise_kept()
         until = time.monotonic() + timeout
         self._bounced.clear()
         found = self._consume(limit, 0)
@@ -61,9 +63,8 @@ class KafkaReader:
                 found += self._consume(limit - 1, 0)
         if self._bounced:
             found = self._without_stale(found)
-        if self._error is not None and not found:
-            error, self._error = self._error, None
-            raise error
+        if not found:
+            self._raise_kept()
         return found
 
     def committed(self, partitions: Iterable[Partition]) -> dict[Partition, Committed | None]:
@@ -108,6 +109,11 @@ class KafkaReader:
         if not self._closed:
             self._closed = True
             self._consumer.close()
+
+    def _raise_kept(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
     def _require_open(self) -> None:
         if self._closed:

@@ -107,7 +107,7 @@ class KafkaConsumer(KafkaReader):
     def _on_assign(self, consumer: Consumer, coming: list[TopicPartition]) -> None:
         partitions = [Partition(one.topic, one.partition) for one in coming]
         try:
-            begun = self._starts(partitions) if partitions else {}
+            begun = self._starts(partitions)
         except BaseException as error:
             self._raised = self._raised or error
             # librdkafka would otherwise assign them itself and read from what is committed.

@@ -112,6 +112,7 @@ class MemoryConsumer(MemoryReader):
         self._member = Member(tuple(topics), time.monotonic())
         self._held: set[Partition] = set()
         """What ``Assignment`` has been told of: after a stall, more than the group knows of."""
+        self._told = False
         with cluster.changed:
             cluster.tick()
             cluster.require(topics)
@@ -221,8 +222,9 @@ class MemoryConsumer(MemoryReader):
             known = self._cluster.coordinator.committed.get(self.group, {})
             committed = {partition: known.get(partition) for partition in sorted(coming)}
             self._member.owned |= coming
-        if not coming:
+        if not coming and self._told:
             return
+        self._told = True
         starts = self._assignment.assigned(committed)
         with self._cluster.changed:
             self._held |= coming

@@ -146,7 +146,8 @@ class MemoryTransactionalProducer:
 
         Raises ``UnknownTopic``, ``BrokerError`` for a record too large.
         """
-        size = sum(len(part or b"") for part in (key, value, *(text for _, text in headers)))
+        size = sum(len(name.encode()) + len(text) + 10 for name, text in headers)
+        size += len(key or b"") + len(value or b"")
         with self._cluster.changed:
             transaction = self._require_sound()
             if size > LARGEST:
