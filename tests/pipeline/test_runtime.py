@@ -497,7 +497,8 @@ def test_metrics_and_readiness() -> None:
         broker, FingerprintStage(), CODEC, prefix=PREFIX, instance="one", metrics=metrics, health=health
     )
     ready = [health.ready]
-    join, one._consumer.poll = one._consumer.poll, lambda _limit, _timeout: []  # type: ignore[method-assign]
+    join = one._consumer.poll
+    one._consumer.poll = lambda limit, timeout: []  # type: ignore[method-assign]
     one.step()
     ready.append(health.ready)  # the group has not let it in yet
     one._consumer.poll = join  # type: ignore[method-assign]
