@@ -66,6 +66,15 @@ def test_every_metric_in_a_dashboard_exists(file: Path) -> None:
     } <= used  # fmt: skip
 
 
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda path: path.stem)
+def test_a_dashboard_lists_the_namespaces_of_sensors_and_of_services(file: Path) -> None:
+    variables = {each["name"]: each for each in json.loads(file.read_text())["templating"]["list"]}
+    query = variables["namespace"]["query"]["query"]
+    assert query == variables["namespace"]["definition"]
+    # Sensors may be alone in theirs, and capture has no vermilion_build_info.
+    assert set(SERIES.findall(query)) == {"vermilion_build_info", "vermilion_capture_packets_total"}
+
+
 def test_there_is_a_dashboard() -> None:
     assert DASHBOARDS
 

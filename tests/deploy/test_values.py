@@ -57,10 +57,37 @@ def test_with_nothing_given_it_says_what_it_needs() -> None:
         (("fingerprint.replicas=13",), "more than topics.partitions=12"),
         (('classify.autoscaling.mode="keda"',), "needs keda.prometheusAddress"),
         (('registry={"url": "http://r", "existingSecret": "s"}',), "leave one out"),
+        (
+            (
+                'fingerprint.keyLog.existingSecret="keys"',
+                'replay={"enabled": true, "configMap": "captures"}',
+            ),
+            "set replay.depth=0",
+        ),
+        (('fullnameOverride="2024-flows"',), "set fullnameOverride"),
+        (('fullnameOverride="flows.of"',), "set fullnameOverride"),
     ],
 )
 def test_what_does_not_go_together_is_told_in_a_sentence(settings: tuple[str, ...], sentence: str) -> None:
     assert sentence in refusal(MINIMAL, *settings)
+
+
+@pytest.mark.parametrize(
+    ("auth", "sentence"),
+    [
+        ({"type": "sasl", "mechanism": "PLAIN"}, "kafka.auth.mechanism is PLAIN"),
+        ({"type": "sasl", "mechanism": "SCRAM-SHA-256"}, "kafka.auth.mechanism is SCRAM-SHA-256"),
+        ({"type": "sasl", "keys": {"password": "word"}}, 'kafka.auth.keys.password must be "password"'),
+        ({"type": "sasl", "keys": {"username": "name"}}, 'kafka.auth.keys.username must be ""'),
+        ({"type": "certificate", "keys": {"key": "tls.key"}}, 'kafka.auth.keys.key must be "user.key"'),
+        ({"type": "certificate", "keys": {"certificate": "a"}}, 'certificate must be "user.crt"'),
+    ],
+)
+def test_users_of_strimzi_are_what_strimzi_makes(auth: dict[str, Any], sentence: str) -> None:
+    assert sentence in refusal(STRIMZI, f"kafka.auth={json.dumps(auth)}")
+    # What the other kind of user would have does not matter.
+    assert rendered(STRIMZI, 'kafka.auth={"type": "certificate", "keys": {"password": "word"}}')
+    assert rendered(STRIMZI, 'kafka.auth={"type": "sasl", "keys": {"key": "word"}}')
 
 
 @pytest.mark.parametrize(
@@ -172,7 +199,7 @@ def test_versions_agree() -> None:
         ("capture.enabled", CAPTURE, "DaemonSet DaemonSet Service"),
         ("replay.enabled", DEMO, "Job"),
         ("podDisruptionBudget.enabled", MINIMAL, "PodDisruptionBudget PodDisruptionBudget"),
-        ("networkPolicy.enabled", MINIMAL, 4 * "NetworkPolicy "),
+        ("networkPolicy.enabled", MINIMAL, 5 * "NetworkPolicy "),
         ("serviceMonitor.enabled", MINIMAL, "ServiceMonitor"),
         ("prometheusRule.enabled", MINIMAL, "PrometheusRule"),
         ("grafanaDashboard.enabled", MINIMAL, "ConfigMap"),

@@ -1,6 +1,10 @@
 {{/* What the schema cannot say: values that do not go together, each told in a sentence. */}}
 {{- define "vermilion.checks" -}}
 {{- $values := .Values -}}
+{{- $fullname := include "vermilion.fullname" . -}}
+{{- if not (regexMatch "^[a-z][a-z0-9-]*$" $fullname) -}}
+{{- fail (printf "\n\nObjects would be called %s-…, and Services' names begin with a letter and have no dots: set fullnameOverride.\n" $fullname) -}}
+{{- end -}}
 {{- if and (not $values.kafka.bootstrapServers) (not $values.kafka.demo.enabled) -}}
 {{- fail "\n\nNo Kafka is named. Set kafka.bootstrapServers to its addresses, such as kafka-1:9092,kafka-2:9092 (or, only to try things out, kafka.demo.enabled=true).\n" -}}
 {{- end -}}
@@ -18,6 +22,17 @@
 {{- end -}}
 {{- if and $values.strimzi.users (eq $values.kafka.auth.type "none") -}}
 {{- fail "\n\nstrimzi.users=true needs kafka.auth.type: sasl (for SCRAM-SHA-512) or certificate.\n" -}}
+{{- end -}}
+{{- if and $values.strimzi.users (eq $values.kafka.auth.type "sasl") (ne $values.kafka.auth.mechanism "SCRAM-SHA-512") -}}
+{{- fail (printf "\n\nstrimzi.users=true makes users of SCRAM-SHA-512, and kafka.auth.mechanism is %s: leave it as it is, or make the users yourself.\n" $values.kafka.auth.mechanism) -}}
+{{- end -}}
+{{- if $values.strimzi.users -}}
+{{- $written := ternary (dict "certificate" "user.crt" "key" "user.key") (dict "username" "" "password" "password") (eq $values.kafka.auth.type "certificate") -}}
+{{- range $name, $key := $written -}}
+{{- if ne (get $values.kafka.auth.keys $name) $key -}}
+{{- fail (printf "\n\nstrimzi.users=true: Strimzi's Secrets have their own keys, and kafka.auth.keys.%s must be %q.\n" $name $key) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if and $values.capture.enabled (not $values.capture.groups) -}}
 {{- fail "\n\ncapture.enabled=true needs capture.groups: a name and interfaces for each group of nodes.\n" -}}
@@ -37,6 +52,9 @@
 {{- fail (printf "\n\nfingerprint.keyLog needs whole connections, and the group %s of capture publishes their beginnings: set capture.depth=0.\n" .name) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- if and $values.replay.enabled (or $keyLog.existingSecret $keyLog.existingClaim) (int $values.replay.depth) -}}
+{{- fail "\n\nfingerprint.keyLog needs whole connections, and the replay publishes their beginnings: set replay.depth=0.\n" -}}
 {{- end -}}
 {{- if and $values.replay.enabled (not $values.replay.existingClaim) (not $values.replay.configMap) -}}
 {{- fail "\n\nreplay.enabled=true needs captures: set replay.existingClaim or replay.configMap.\n" -}}

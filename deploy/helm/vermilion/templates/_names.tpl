@@ -16,13 +16,14 @@
 {{- printf "%s-%s" (include "vermilion.fullname" $context) (index . 1) -}}
 {{- end -}}
 
-{{/* What a component's objects are found by: never changes, as selectors cannot. */}}
+{{/* What a component's objects are found by: never changes, as selectors cannot. Quoted, as all that others name is
+     that is not part of a longer text: a release may be called 2024, a Secret no. */}}
 {{- define "vermilion.selector" -}}
 {{- $context := index . 0 -}}
-app.kubernetes.io/name: {{ default $context.Chart.Name $context.Values.nameOverride }}
-app.kubernetes.io/instance: {{ $context.Release.Name }}
+app.kubernetes.io/name: {{ default $context.Chart.Name $context.Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ $context.Release.Name | quote }}
 {{- with index . 1 }}
-app.kubernetes.io/component: {{ . }}
+app.kubernetes.io/component: {{ . | quote }}
 {{- end }}
 {{- end -}}
 

@@ -7,7 +7,7 @@ enableServiceLinks: false
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 securityContext:
@@ -75,6 +75,19 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* Name of the Secret with the registry's authority, where a registry is asked. */}}
+{{- define "vermilion.registryAuthority" -}}
+{{- if or .Values.registry.url .Values.registry.existingSecret -}}
+{{- .Values.registry.caSecret -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Of Secrets' files, which are root's: by the pod's group, which OpenShift chooses where none is given. Where nobody
+     does, only others' right is left; no other than the pod's containers sees them. */}}
+{{- define "vermilion.secretMode" -}}
+{{- if or .Values.security.group (.Capabilities.APIVersions.Has "security.openshift.io/v1") }}0440{{ else }}0444{{ end -}}
+{{- end -}}
+
 {{/* (list CONTEXT ROLE): how Kafka is reached, as environment. It stands in each pod itself and in no
      ConfigMap, so that a change rolls the pods, and hooks need nothing that is not there yet. */}}
 {{- define "vermilion.environment" -}}
@@ -126,8 +139,12 @@ true
 - name: VERMILION_REGISTRY_URL
   valueFrom:
     secretKeyRef:
-      name: {{ $context.Values.registry.existingSecret }}
-      key: {{ $context.Values.registry.key }}
+      name: {{ $context.Values.registry.existingSecret | quote }}
+      key: {{ $context.Values.registry.key | quote }}
+{{- end }}
+{{- if include "vermilion.registryAuthority" $context }}
+- name: SSL_CERT_FILE
+  value: /etc/vermilion/registry/ca.crt
 {{- end }}
 - name: VERMILION_LOG_STYLE
   value: json
@@ -152,6 +169,11 @@ true
   mountPath: /etc/vermilion/authority
   readOnly: true
 {{- end }}
+{{- if include "vermilion.registryAuthority" $context }}
+- name: registry-authority
+  mountPath: /etc/vermilion/registry
+  readOnly: true
+{{- end }}
 {{- end -}}
 
 {{- define "vermilion.volumes" -}}
@@ -164,29 +186,37 @@ true
 {{- if ne $auth.type "none" }}
 - name: user
   secret:
-    secretName: {{ $user.secret }}
-    defaultMode: 0440
+    secretName: {{ $user.secret | quote }}
+    defaultMode: {{ include "vermilion.secretMode" $context }}
     items:
       {{- if eq $auth.type "sasl" }}
-      - key: {{ $auth.keys.password }}
+      - key: {{ $auth.keys.password | quote }}
         path: password
       {{- with $auth.keys.username }}
-      - key: {{ . }}
+      - key: {{ . | quote }}
         path: username
       {{- end }}
       {{- else }}
-      - key: {{ $auth.keys.certificate }}
+      - key: {{ $auth.keys.certificate | quote }}
         path: certificate
-      - key: {{ $auth.keys.key }}
+      - key: {{ $auth.keys.key | quote }}
         path: key
       {{- end }}
 {{- end }}
 {{- with include "vermilion.caSecret" $context }}
 - name: authority
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
     items:
-      - key: {{ $context.Values.kafka.tls.caKey }}
+      - key: {{ $context.Values.kafka.tls.caKey | quote }}
+        path: ca.crt
+{{- end }}
+{{- with include "vermilion.registryAuthority" $context }}
+- name: registry-authority
+  secret:
+    secretName: {{ . | quote }}
+    items:
+      - key: {{ $context.Values.registry.caKey | quote }}
         path: ca.crt
 {{- end }}
 {{- end -}}
@@ -231,7 +261,7 @@ startupProbe:
 {{- define "vermilion.placed" -}}
 {{- $own := . -}}
 {{- with $own.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $own.nodeSelector }}
 nodeSelector:
@@ -251,7 +281,7 @@ affinity:
 {{- define "vermilion.waitForTopics" -}}
 {{- $context := index . 0 -}}
 - name: topics
-  image: {{ include "vermilion.image" . }}
+  image: {{ include "vermilion.image" . | quote }}
   imagePullPolicy: {{ $context.Values.image.pullPolicy }}
   {{- include "vermilion.containerSecurity" $context | nindent 2 }}
   command: [sh, -c, "until vermilion topics describe; do sleep 2; done"]
