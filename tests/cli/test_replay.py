@@ -1,8 +1,9 @@
 """Replaying captures, on the broker in memory: what is chosen, what is published, and going on."""
 
 import os
+import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from vermilion_capture.source import Policy
 from vermilion_fingerprint.stage import FingerprintStage
 from vermilion_pipeline.codec import Codec
 from vermilion_pipeline.memory import MemoryBroker
+from vermilion_pipeline.ports import BrokerUnavailable, Partition, UnknownTopic
 from vermilion_pipeline.stage import Incoming
 from vermilion_pipeline.topics import PAYLOADS, SENSORS, TOPICS
 
@@ -218,6 +220,46 @@ def test_each_pass_is_a_run(broker: MemoryBroker) -> None:
     assert len(runs) == 6
     assert set(runs.values()) == {34}
     assert all(record["replayed"] for partition in records(broker) for record in partition)
+
+
+def test_a_kafka_that_is_away_in_mid_replay_is_waited_for(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replaying, "_PAUSE_SECONDS", 0.0)
+    ends, asked = broker.ends, Counter[str]()
+    away = [BrokerUnavailable("it restarts"), UnknownTopic("no leader yet")]
+
+    def answer(topics: Sequence[str]) -> dict[Partition, int]:
+        asked[topics[0]] += 1
+        if asked[topics[0]] > 1 and away:
+            raise away.pop()
+        return ends(topics)
+
+    monkeypatch.setattr(broker, "ends", answer)
+    lines = replay(broker, order(SSH, passes=3))
+    assert sum("waiting for Kafka" in line for line in lines) == 2
+    assert len({record["run"] for partition in records(broker) for record in partition}) == 3
+
+
+@pytest.mark.parametrize("patience", [0.0, 120.0], ids=["too long", "stopped"])
+def test_it_is_not_waited_for_too_long_nor_when_it_is_stopped(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    monkeypatch.setattr(replaying, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(replaying, "_PATIENCE_SECONDS", patience)
+    asked = 0
+
+    def answer(_topics: Sequence[str]) -> dict[Partition, int]:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            signal.raise_signal(signal.SIGTERM)
+        raise BrokerUnavailable("it is gone")
+
+    monkeypatch.setattr(broker, "ends", answer)
+    with pytest.raises(KeyboardInterrupt if patience else BrokerUnavailable):
+        replay(broker, order(SSH))
+    assert asked == (3 if patience else 1)
 
 
 def test_a_broken_capture_is_told_and_the_next_ones_are_replayed(

@@ -20,11 +20,13 @@ from vermilion_capture.pacing import Pace
 from vermilion_capture.replay import Choice, ReplayPublisher, ReplaySource
 from vermilion_capture.source import Policy, summary
 from vermilion_pipeline.codec import Codec
-from vermilion_pipeline.ports import Broker
+from vermilion_pipeline.ports import Broker, BrokerUnavailable, UnknownTopic
 from vermilion_pipeline.topics import PAYLOADS
 
 _KEEP_EVERY_SECONDS = 5.0
 _LATE_SECONDS = 0.1
+_PATIENCE_SECONDS = 120.0
+_PAUSE_SECONDS = 1.0
 
 
 @dataclass
@@ -148,7 +150,7 @@ class Replay:
             if position.run:
                 source.pass_over(position.records)
                 if position.ends is None:
-                    position.ends = self._ends()
+                    position.ends = self._ends(source)
                     self._keep()  # from here on something may be on its way
                 else:
                     self._find_arrived(source.run, position.ends)
@@ -156,7 +158,7 @@ class Replay:
                     f"{path}: run {source.run} goes on behind packet {source.counts.get('packets', 0)}"
                 )
             elif self._keeper:
-                position.run, position.ends = source.run, self._ends()
+                position.run, position.ends = source.run, self._ends(source)
                 self._keep()
             self._publish(path, source, pace)
 
@@ -185,8 +187,19 @@ class Replay:
                 self._checkpoint(source, given, clean=True)
                 self._stopped(path, source, self._keeper)
 
-    def _ends(self) -> list[int]:
-        return numbered(self._broker.ends([self._topic]))
+    def _ends(self, source: ReplaySource) -> list[int]:
+        """Where the topic ends. A Kafka that is away in mid-replay is waited for, as publishing does."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return numbered(self._broker.ends([self._topic]))
+            except (BrokerUnavailable, UnknownTopic) as error:  # its leader may not be there yet
+                if source.stopped:
+                    raise KeyboardInterrupt from error
+                if time.monotonic() >= until:
+                    raise
+                self._tell(f"waiting for Kafka: {error}")
+                time.sleep(_PAUSE_SECONDS)
 
     def _checkpoint(self, source: ReplaySource, given: int, *, clean: bool = False) -> None:
         """Keep how far all is acknowledged, if it is."""

@@ -105,6 +105,11 @@ class Source:
         """Microseconds in which an interface was down or gone; a file never is."""
         return 0
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopped
+
     def stop(self) -> None:
         """End the run: its mark comes next, then KeyboardInterrupt is raised. For signal handlers."""
         again, self._stopped = self._stopped, True
