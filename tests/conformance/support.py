@@ -39,7 +39,6 @@ class Notes:
     held: set[Partition] = field(default_factory=set)
     given_up: list[Partition] = field(default_factory=list)
     answer: Mapping[Partition, int] | None = None
-
     joined: bool = False
 
     def assigned(self, committed: Mapping[Partition, Committed | None]) -> Mapping[Partition, int]:

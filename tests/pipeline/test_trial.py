@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pipeline.test_runtime import CODEC, PREFIX, committed, drain, prepared, traffic
+from pipeline.test_runtime import CODEC, PREFIX, SLICE, committed, drain, prepared, traffic
 
 from vermilion_capture.items import Item
 from vermilion_fingerprint.stage import FingerprintStage
@@ -268,7 +268,7 @@ def test_what_is_behind_a_killer_comes_with_the_next_batch(
     records: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each that hangs takes 40 s: between two the group must hear of its member."""
-    monkeypatch.setattr("vermilion_pipeline.runtime._SLICE_RECORDS", records)  # 61: it is the last of one
+    monkeypatch.setattr(SLICE, records)  # 61: it is the last of one
     broker = prepared(traffic(20), 1)
     begun(broker)
     one = lethal(broker, 60)

@@ -39,6 +39,11 @@ class Letter(NamedTuple):
     headers: Headers
 
 
+def sizes(headers: Headers) -> list[int]:
+    """The most bytes that each header takes in a record."""
+    return [len(name.encode()) + len(held) + _FRAMING for name, held in headers]
+
+
 def dead_letter(message: Message, stage: str, error: Exception) -> Letter:
     """A dead letter: the original key and value, and headers that say what happened, where and when.
 
@@ -53,10 +58,10 @@ def dead_letter(message: Message, stage: str, error: Exception) -> Letter:
     if key is not None and len(key) > _LONGEST_KEY:
         cut += ((_KEY_SIZE, str(len(key)).encode()),)
         key = key[:_LONGEST_KEY]
-    sizes = list(accumulate(len(name.encode()) + len(held) + _FRAMING for name, held in kept))
-    if sizes and sizes[-1] > _MOST_HEADERS:
-        cut += ((_HEADERS_SIZE, str(sizes[-1]).encode()),)
-        kept = kept[: sum(size <= _MOST_HEADERS for size in sizes)]
+    reached = list(accumulate(sizes(kept)))
+    if reached and reached[-1] > _MOST_HEADERS:
+        cut += ((_HEADERS_SIZE, str(reached[-1]).encode()),)
+        kept = kept[: sum(size <= _MOST_HEADERS for size in reached)]
     topic, number = message.partition
     identity = f"{topic}/{number}/{message.offset}"
     own = (

@@ -259,16 +259,16 @@ class Runtime:
                 continue
             if message.offset >= assigned.next:  # else: read before a seek
                 (known if message.offset < assigned.answer_from else fresh).append(message)
-        end = last = batch[-1].offset + 1
+        end = batch[-1].offset + 1
         self._metrics.rebuilt.inc(len(known))
-        for some, answers in (known, Answered([], [], [])), (fresh, answered):
-            for first in range(0, len(some), _SLICE_RECORDS):
-                part = some[first : first + _SLICE_RECORDS]
-                if end == last:
-                    reached = self._ask(partition, assigned, part, answers)
-                    done = reached > part[-1].offset and part[-1].offset not in assigned.killers
-                    end = last if done else reached
-        if end < last:
+        unheard = Answered([], [], [])
+        parts = [(part, unheard) for part in _slices(known)] + [(part, answered) for part in _slices(fresh)]
+        for part, answers in parts:
+            reached = self._ask(partition, assigned, part, answers)
+            if reached <= part[-1].offset or part[-1].offset in assigned.killers:
+                end = reached
+                break
+        if end <= batch[-1].offset:
             self._consumer.seek(partition, end)
         assigned.next = max(assigned.next, end)
         return sum(message.offset < end for message in fresh)
@@ -300,6 +300,7 @@ class Runtime:
                 encoded = [self._encoded(output) for output in handled.outputs]
             except Exception as error:
                 _log.exception("stage failed; its batch is handled again record by record")
+                # The batch's other slices, too, or each would fail a transaction of its own.
                 self._careful[partition] = messages[-1].offset + self._batch_records
                 raise StageFailed(f"{type(error).__name__}: {error}") from error
         answered.outputs.extend(encoded)
@@ -478,6 +479,10 @@ def _by_partition(messages: Iterable[Message]) -> dict[Partition, list[Message]]
     for message in messages:
         groups.setdefault(message.partition, []).append(message)
     return groups
+
+
+def _slices(messages: Sequence[Message]) -> list[Sequence[Message]]:
+    return [messages[first : first + _SLICE_RECORDS] for first in range(0, len(messages), _SLICE_RECORDS)]
 
 
 def _position(partition: Partition, committed: Committed) -> Position:

@@ -4,6 +4,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping
 
+from vermilion_pipeline.headers import sizes
 from vermilion_pipeline.memory.cluster import Cluster
 from vermilion_pipeline.memory.consumer import MemoryConsumer
 from vermilion_pipeline.memory.transactions import Transaction
@@ -146,8 +147,7 @@ class MemoryTransactionalProducer:
 
         Raises ``UnknownTopic``, ``BrokerError`` for a record too large.
         """
-        size = sum(len(name.encode()) + len(text) + 10 for name, text in headers)
-        size += len(key or b"") + len(value or b"")
+        size = len(key or b"") + len(value or b"") + sum(sizes(headers))
         with self._cluster.changed:
             transaction = self._require_sound()
             if size > LARGEST:
