@@ -71,9 +71,7 @@ class Secured:
         return [secret for secret in ("hunter2", "PRIVATE KEY", *self.certificates.private) if secret in text]
 
     def _password(self, role: str) -> str:
-        file = self.folder / f"{role}.password"
-        file.write_text(secured.password(role) + "\n")
-        return str(file)
+        return str(self.folder / f"{role}.password")
 
     def _environment(
         self, name: str, servers: str, prefix: str, kafka: dict[str, str], secrets: dict[str, str]
@@ -100,6 +98,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
         )
         create(one, PREFIX)
         for role in ROLES:
+            # Once: written anew for each environment, it is empty to a process that starts meanwhile.
+            (folder / f"{role}.password").write_text(secured.password(role) + "\n")
             secured.grant(one.admin, secured.bindings(role, PREFIX))
         yield one
 
@@ -209,10 +209,13 @@ def test_librdkafka_tells_no_secret_of_how_it_logs_in(
     assert cluster.secrets_in(caplog.text) == []
 
 
-def test_a_wrong_password_is_told_in_a_line_without_it(cluster: Secured) -> None:
-    environment = cluster.scram("capture")
-    (cluster.folder / "capture.password").write_text("hunter2-wrong")
-    done = vermilion("capture", "-r", RECORDING, **environment)
+def test_a_wrong_password_is_told_in_a_line_without_it(cluster: Secured, tmp_path: Path) -> None:
+    wrong = tmp_path / "password"
+    wrong.write_text("hunter2-wrong")
+    secrets = json.dumps({"sasl.password": str(wrong)})
+    done = vermilion(
+        "capture", "-r", RECORDING, **cluster.scram("capture"), VERMILION_KAFKA_SECRET_FILES=secrets
+    )
     told(done, 1, "authentication", cluster.bootstrap)
     assert "hunter2" not in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -35,6 +35,22 @@ def test_secrets_come_from_files_and_are_masked(tmp_path: Path) -> None:
         load(kafka_secret_files={"sasl.password": tmp_path / "none"}).kafka_config()
 
 
+def test_only_the_end_of_the_line_is_none_of_the_secret(tmp_path: Path) -> None:
+    (tmp_path / "pw").write_bytes(b" hush \r\n")
+    assert (
+        load(kafka_secret_files={"sasl.password": tmp_path / "pw"}).kafka_config()["sasl.password"]
+        == " hush "
+    )
+
+
+@pytest.mark.parametrize(("content", "why"), [(b"\n", "is empty"), (b"hu\xffsh", "no UTF-8 at byte 2")])
+def test_a_file_without_a_secret_is_named(tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / "pw").write_bytes(content)
+    with pytest.raises(SettingsError, match=rf"sasl\.password: .*pw: {why}") as error:
+        load(kafka_secret_files={"sasl.password": tmp_path / "pw"}).kafka_config()
+    assert "hu" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("toml", "why"),
     [

@@ -75,10 +75,7 @@ class Settings(BaseSettings):
         """librdkafka's settings, secrets read in. Raises SettingsError."""
         config = {"bootstrap.servers": self.bootstrap_servers, **self.kafka}
         for name, path in self.kafka_secret_files.items():
-            try:
-                config[name] = path.read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise SettingsError(f"kafka_secret_files: {name}: {path}: {error.strerror}") from None
+            config[name] = _secret(name, path)
         return config
 
 
@@ -103,6 +100,21 @@ def load(**flags: Any) -> Settings:
         ) from None
     except ValueError as error:  # TOML that is none, an environment variable that is no JSON
         raise SettingsError(f"{config_file()} or VERMILION_*: {error}") from None
+
+
+def _secret(name: str, path: Path) -> str:
+    """What stands in ``path`` for librdkafka's setting ``name``, without a last line's end."""
+    try:
+        secret = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise SettingsError(f"kafka_secret_files: {name}: {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:  # the error itself would show the bytes
+        raise SettingsError(
+            f"kafka_secret_files: {name}: {path}: no UTF-8 at byte {error.start}; write it anew as text"
+        ) from None
+    if not secret:
+        raise SettingsError(f"kafka_secret_files: {name}: {path}: is empty; write the secret into it")
+    return secret
 
 
 def masked(config: dict[str, str]) -> dict[str, str]:
