@@ -92,6 +92,16 @@ def test_a_wrong_configuration_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.kafka
+def test_topics_exactly_refuses_another_number_and_creates_nothing(kafka_bootstrap: str) -> None:
+    here = ("-b", kafka_bootstrap, "--topic-prefix", "exactly.")
+    create = ("topics", "create", *here, "--partitions")
+    assert vermilion(*create, "2", "--exactly").returncode == 0
+    told(vermilion(*create, "3", "--exactly"), 2, "--partitions", "exactly.payloads has 2")
+    assert "exactly.payloads: 2 partitions, was there" in vermilion(*create, "2", "--exactly").stdout
+    assert "exactly.payloads: 2 partitions, was there" in vermilion(*create, "3").stdout
+
+
+@pytest.mark.kafka
 def test_capture_interrupted_ends_its_run_and_tells_what_is_acknowledged(
     tmp_path: Path, kafka_bootstrap: str
 ) -> None:

@@ -4,6 +4,7 @@ import functools
 import json
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,23 @@ def rendered(values: Path | None = MINIMAL, *settings: str) -> list[Object]:
     """The objects that come of it; fails where helm does."""
     done = template(values, *settings)
     assert done.returncode == 0, done.stderr
-    return [found for found in yaml.load_all(done.stdout, yaml.CSafeLoader) if found]
+    return objects_in(done.stdout)
+
+
+class _Strict(yaml.CSafeLoader):
+    """Refuses a map with a key twice, as stricter readers than helm do."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Make the map. Raises ConstructorError."""
+        names = Counter(key.value for key, _ in node.value)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"twice: {twice}", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def objects_in(text: str) -> list[Object]:
+    """What helm wrote."""
+    return [found for found in yaml.load_all(text, _Strict) if found]
 
 
 def refusal(values: Path | None, *settings: str) -> str:

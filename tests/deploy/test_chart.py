@@ -21,11 +21,12 @@ from deploy.chart import (
     environment,
     of_kind,
     pods,
+    refusal,
     rendered,
 )
 from test_docs import options_of
 
-from vermilion_pipeline.rights import ROLES, Right, of
+from vermilion_pipeline.rights import Right, of
 from vermilion_pipeline.settings import Settings, load
 from vermilion_pipeline.topics import TOPICS
 
@@ -189,8 +190,7 @@ def test_kafka_users_have_the_rights_of_their_roles_and_no_others() -> None:
     }
     for role in ("capture", "fingerprint", "classify"):
         assert granted(role) == set(of(role, "vermilion."))
-    assert granted("replay") == {*of("capture", "vermilion."), Right("Read", "topic", "vermilion.classified")}
-    assert set(ROLES) >= {"capture", "fingerprint", "classify"}
+    assert granted("replay") == set(of("verify", "vermilion."))
 
 
 def test_secrets_are_files_and_never_in_what_is_rendered() -> None:
@@ -406,6 +406,45 @@ def test_every_pod_goes_where_all_go_and_has_the_common_labels(values: Path) -> 
         assert template["metadata"]["labels"]["team"] == "net"
     own = dict(pods(rendered(MINIMAL, given, 'fingerprint.nodeSelector={"c": "d"}')))
     assert own[f"{NAME}-fingerprint"]["nodeSelector"] == {"c": "d"}
+
+
+def test_labels_of_ones_own_are_beside_ours_and_never_twice() -> None:
+    monitors = tuple(
+        f'{kind}={{"enabled": true, "labels": {{"release": "prometheus"}}}}'
+        for kind in ("serviceMonitor", "prometheusRule", "grafanaDashboard")
+    )
+    common = 'commonLabels={"release": "all", "app.kubernetes.io/part-of": "soc"}'
+    objects = rendered(DEMO, *monitors, common)
+    for found in objects:
+        monitored = (
+            found["kind"] in ("ServiceMonitor", "PrometheusRule") or "dashboard" in found["metadata"]["name"]
+        )
+        labels = found["metadata"]["labels"]
+        assert labels["app.kubernetes.io/part-of"] == "soc"
+        assert labels["release"] == ("prometheus" if monitored else "all"), found["metadata"]["name"]
+    for ours in ("app.kubernetes.io/name", "app.kubernetes.io/component", "helm.sh/chart"):
+        assert "commonLabels" in refusal(MINIMAL, f'commonLabels={{"{ours}": "mine"}}')
+
+
+def test_a_replay_waits_for_topics_that_strimzi_makes_by_its_own_user() -> None:
+    replay = ("replay.enabled=true", 'replay.configMap="captures"', "replay.loop=1000000")
+    for values, waits in ((STRIMZI, True), (MINIMAL, False)):
+        ((name, spec),) = [each for each in pods(rendered(values, *replay)) if "-replay-" in each[0]]
+        assert [each["name"] for each in spec.get("initContainers", [])] == ["topics"] * waits, name
+        assert "--loop=1000000" in spec["containers"][0]["args"]
+        assert "--timeout=600" in spec["containers"][0]["args"]
+        if waits:
+            assert environment(spec["initContainers"][0]) == environment(spec["containers"][0])
+    (user,) = [
+        user for name, user in of_kind(rendered(STRIMZI, *replay, "replay.verify=false"), "KafkaUser").items()
+        if name.endswith("-replay")
+    ]  # fmt: skip
+    seen = {
+        entry["resource"]["name"]: entry["operations"][0] for entry in user["spec"]["authorization"]["acls"]
+    }
+    # Without --verify it reads nothing, and sees whether all are there.
+    assert set(seen) == {topic.full_name("vermilion.") for topic in TOPICS}
+    assert "Read" not in seen.values()
 
 
 def test_probes_find_the_stages_by_either_kind_of_address() -> None:

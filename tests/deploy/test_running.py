@@ -19,7 +19,20 @@ import secured
 from cli.command import vermilion
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from deploy.chart import CAPTURE, DEMO, NAME, NAMESPACE, ROOT, SCRAM, Object, of_kind, pods, rendered, tool
+from deploy.chart import (
+    CAPTURE,
+    DEMO,
+    MINIMAL,
+    NAME,
+    NAMESPACE,
+    ROOT,
+    SCRAM,
+    Object,
+    of_kind,
+    pods,
+    rendered,
+    tool,
+)
 from deploy.kubelet import Cluster, Pod
 from e2e.services import wait_for
 from fingerprint.hellos import RECORDING
@@ -170,17 +183,31 @@ def test_the_demo_classifies_what_is_replayed(tmp_path: Path, kafka_home: Path) 
         }
         tested = Cluster(tmp_path / "tests", {**here, **promised})
         assert Pod(tested, "test", release.specs[f"{NAME}-test"]).run().count(" ready") == 2
-        prometheus_reads(tmp_path, {pod.name: release.ports[pod.name] for pod in (fingerprint, classify)})
         assert [fingerprint.stop(), classify.stop()] == [0, 0]
 
 
+def test_prometheus_reads_both_services_and_our_alerts(tmp_path: Path, kafka_bootstrap: str) -> None:
+    tool("prometheus", "apt-get install prometheus"), tool("promtool", "apt-get install prometheus")
+    prefix = f"scraped-{uuid.uuid4().hex[:8]}."
+    here = ("-b", kafka_bootstrap, "--topic-prefix", prefix)
+    assert vermilion("topics", "create", *here, "--partitions", "1").returncode == 0
+    objects = rendered(
+        MINIMAL,
+        f"kafka.bootstrapServers={json.dumps(kafka_bootstrap)}",
+        f"kafka.topicPrefix={json.dumps(prefix)}",
+    )
+    knowledge = {"/usr/share/vermilion/vermilion.knowledge": str(default_path())}
+    with Running(Cluster(tmp_path / "pods", knowledge), objects) as release:
+        stages = [(release.pod(name), name) for name in (f"{NAME}-fingerprint", f"{NAME}-classify")]
+        release.wait_until_ready(*stages)
+        prometheus_reads(tmp_path, release.ports)
+        assert [pod.stop() for pod, _ in stages] == [0, 0]
+
+
 def prometheus_reads(folder: Path, ports: dict[str, int]) -> None:
-    """A real Prometheus reads the services and our alerts. Left out where there is none."""
-    try:
-        program = tool("prometheus", "apt-get install prometheus")
-        promtool = tool("promtool", "apt-get install prometheus")
-    except pytest.skip.Exception:
-        return
+    """A real Prometheus reads the services and our alerts."""
+    program = tool("prometheus", "apt-get install prometheus")
+    promtool = tool("promtool", "apt-get install prometheus")
     for port in ports.values():
         done = subprocess.run(
             [promtool, "check", "metrics"], input=get(port, "/metrics")[1], capture_output=True, text=True,
@@ -230,7 +257,7 @@ def scram(tmp_path: Path, kafka_ports: Any) -> Iterator[tuple[str, secured.Certi
             tmp_path / "kafka", port=kafka_ports(1), settings=secured.settings(certificates), users=users
         ) as cluster:
             admin = AdminClient({"bootstrap.servers": cluster.bootstrap, **users.client})
-            for role in ("capture", "fingerprint", "classify", "tail"):
+            for role in ("capture", "fingerprint", "classify", "tail", "verify"):
                 secured.grant(admin, secured.bindings(role, PREFIX))
             yield cluster.bootstrap, certificates
     except kafka.DevError as error:
@@ -243,6 +270,7 @@ def test_users_and_authorities_reach_the_services_and_a_replica_that_restarts_lo
     bootstrap, certificates = scram
     roles = ("capture", "fingerprint", "classify", "admin")
     users = {role: {"username": role, "secret": f"kafka-{role}"} for role in roles}
+    users["replay"] = {"username": "verify", "secret": "kafka-verify"}
     objects = rendered(
         SCRAM,
         f"kafka.bootstrapServers={json.dumps(bootstrap)}",
@@ -251,11 +279,13 @@ def test_users_and_authorities_reach_the_services_and_a_replica_that_restarts_lo
         "topics.replication=1",
         "topics.partitions=4",
         'capture={"enabled": true, "groups": [{"name": "all", "interfaces": ["eth0"]}]}',
+        'replay={"enabled": true, "configMap": "captures"}',
     )
-    secrets = {f"kafka-{role}": {"password": secured.password(role).encode()} for role in roles}
+    secrets = {f"kafka-{role}": {"password": secured.password(role).encode()} for role in (*roles, "verify")}
     secrets["kafka-authority"] = {"ca.crt": certificates.authority.read_bytes()}
     here = {"/usr/share/vermilion/vermilion.knowledge": str(default_path())}
-    cluster = Cluster(tmp_path / "pods", here, secrets=secrets)
+    captures = {"captures": {RECORDING.name: RECORDING.read_bytes()}}
+    cluster = Cluster(tmp_path / "pods", here, secrets=secrets, configs=captures)
     expected = len(vermilion("scan", "-e", RECORDING).stdout.splitlines())
     with Running(cluster, objects) as release:
         assert "created" in release.job("-topics")
@@ -272,9 +302,10 @@ def test_users_and_authorities_reach_the_services_and_a_replica_that_restarts_lo
             assert pod.stop() == 0
             release.wait_until_ready((release.pod(name), name))
         Pod(cluster, "capture-last", spec).run()
+        assert f"{expected} of {expected} answered (100 %)" in release.job("-replay-")
         monkeypatch.setenv("VERMILION_KAFKA", json.dumps(secured.client(certificates, "tail")))
-        found = answers(bootstrap, 3 * expected)
-        assert len({each["event_id"] for each in found}) == 3 * expected
+        found = answers(bootstrap, 4 * expected)
+        assert len({each["event_id"] for each in found}) == 4 * expected
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may capture without the launcher's capability")

@@ -7,7 +7,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
-import yaml
 from deploy.chart import (
     CHART,
     DEMO,
@@ -18,6 +17,7 @@ from deploy.chart import (
     STRIMZI,
     Object,
     helm,
+    objects_in,
     of_kind,
     rendered,
 )
@@ -130,7 +130,7 @@ def upgrade(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upgrade]:
                 "--is-upgrade", "--dry-run=server", "--disable-openapi-validation", "--kubeconfig", config,
                 "--values", str(values), *given,
             )  # fmt: skip
-            return done.stderr, [found for found in yaml.load_all(done.stdout, yaml.CSafeLoader) if found]
+            return done.stderr, objects_in(done.stdout)
 
         yield render
         api.shutdown()
@@ -155,6 +155,17 @@ def test_autoscaling_takes_over_the_replicas_that_are_there(upgrade: Upgrade) ->
     _, first = upgrade([], MINIMAL, *hpa)
     assert _replicas(first) == [None, None]
     assert _replicas(upgrade(_scaled_to(first, 7), MINIMAL, *hpa)[1]) == [None, None]
+
+
+def test_keda_is_not_put_beside_an_autoscaler_that_is_there(upgrade: Upgrade) -> None:
+    keda = ('classify.autoscaling.mode="keda"', 'keda.prometheusAddress="http://prometheus:9090"')
+    there = list(
+        of_kind(rendered(MINIMAL, 'classify.autoscaling.mode="hpa"'), "HorizontalPodAutoscaler").values()
+    )
+    told, objects = upgrade(there, MINIMAL, *keda)
+    assert f"kubectl --namespace {NAMESPACE} delete hpa {NAME}-classify; the replicas stay" in told
+    assert not objects
+    assert list(of_kind(upgrade([], MINIMAL, *keda)[1], "ScaledObject")) == [f"{NAME}-classify"]
 
 
 def test_topics_that_are_there_are_not_enlarged(upgrade: Upgrade) -> None:
@@ -201,6 +212,7 @@ def test_a_replay_is_not_published_again_for_what_else_changes(upgrade: Upgrade)
         'kafka.config={"client.rack": "a"}',
         'registry.url="http://registry"',
         "replay.verify=false",
+        "replay.timeoutSeconds=5",
     ):
         assert replay(rendered(DEMO, other))["metadata"]["name"] == first["metadata"]["name"], other
     for another in (

@@ -241,6 +241,7 @@ def failure_without(
             "capture": ("capture", "-r", RECORDING),
             "tail": ("tail", lacking.name.removeprefix(prefix), "--from", "beginning", "--quiet-for", "3"),
             "replay": ("replay", "--from", "deadletter"),
+            "verify": ("replay", RECORDING, "--verify", "--timeout", "2"),
         }[role],
         **environment,
     )

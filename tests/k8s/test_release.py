@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from k8s.cluster import Namespace, kubectl, wait_for
-from k8s.flows import NAME, PASSES, RELEASE, Flows, everything, scanned, told
+from k8s.flows import NAME, PASSES, RELEASE, SMALL, Flows, everything, scanned, told
 from k8s.images import KNOWLEDGE_VERSION
 
 STAGES = ("fingerprint", "classify")
@@ -125,6 +125,28 @@ def test_rollback_brings_back_what_was(flows: Flows) -> None:
     with flows.replayed("again", passes=1, speed="max"):
         pass
     assert told(flows.answers("again")) == [scanned("-a")]
+
+
+def test_the_hook_makes_topics_and_stops_an_upgrade_that_would_enlarge_them(flows: Flows) -> None:
+    """A release beside the demo's Kafka, as beside any other: its topics are there before all else."""
+    before = everything(flows.namespace)
+    values = {
+        "image.tag": flows.images.tag,
+        "kafka": {"bootstrapServers": flows.kafka, "topicPrefix": "hooked."},
+        "topics.partitions": 2,
+        "fingerprint": {"resources": SMALL, "replicas": 1},
+        "classify": {"resources": SMALL, "replicas": 1},
+    }
+    flows.namespace.install("hooked", values, "--wait", "--timeout=5m")
+    flows.namespace.helm("test", "hooked")
+    job = "hooked-vermilion-topics"
+    assert not flows.namespace.get("jobs", f"--field-selector=metadata.name={job}")
+    with pytest.raises(AssertionError, match="topics"):
+        flows.namespace.upgrade("hooked", {"topics.partitions": 3})
+    assert "hooked.payloads has 2" in flows.namespace.kubectl("logs", f"job/{job}")
+    flows.namespace.upgrade("hooked", {"topics.partitions": 2})
+    flows.namespace.helm("uninstall", "hooked", "--wait")
+    wait_for(lambda: everything(flows.namespace) == before, f"{everything(flows.namespace) - before} to go")
 
 
 def test_uninstall_leaves_what_was_there_before(flows: Flows) -> None:

@@ -136,8 +136,9 @@ def replay(
     )
     broker, codec = broker_and_codec(config)
     keeper = None if "-" in named else _keeper(named, config)
+    role = "verify" if verify else "capture"
     try:
-        with naming_rights(broker, "capture", config.topic_prefix), replay_bar() as show:
+        with naming_rights(broker, role, config.topic_prefix), replay_bar() as show:
             _run(Replay(order, broker, codec, keeper, _tell, show), resume=resume, timeout=timeout)
     finally:
         if keeper:

@@ -1,5 +1,6 @@
 """``vermilion topics``: create what the flow needs, and describe it."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -27,6 +28,12 @@ def create(
             help="Kafka's setting of each topic, as retention.ms=86400000; may be repeated.",
         ),
     ] = None,
+    exactly: Annotated[
+        bool,
+        typer.Option(
+            "--exactly", help="Refuse, and create none, where one has another number of partitions."
+        ),
+    ] = False,
     bootstrap_servers: Servers = None,
     topic_prefix: Prefix = None,
     kafka: Kafka = None,
@@ -38,9 +45,21 @@ def create(
     found = settings(bootstrap_servers, kafka, topic_prefix=topic_prefix)
     broker, _ = broker_and_codec(found)
     names = [topic.full_name(found.topic_prefix) for topic in TOPICS]
+    if exactly:
+        _refuse_others(broker.topics(), names, partitions)
     created = broker.create(names, partitions, replication, wanted)
     for name, count in broker.partitions(names).items():
         typer.echo(f"{name}: {count} partitions, {'created' if name in created else 'was there'}")
+
+
+def _refuse_others(there: Mapping[str, int], names: list[str], partitions: int) -> None:
+    others = [f"{name} has {there[name]}" for name in names if there.get(name, partitions) != partitions]
+    if others:
+        raise typer.BadParameter(
+            f"{partitions}, but {', '.join(others)}, and another number tears running flows apart: leave it, "
+            "or take new topics by another prefix (docs/operations.md, More partitions)",
+            param_hint="--partitions",
+        )
 
 
 @app.command()

@@ -27,26 +27,24 @@ app.kubernetes.io/component: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
+{{/* (list CONTEXT COMPONENT [LABELS]): with those of one's own, of which the object's own LABELS win. Each once: what
+     stands twice in a map is an error to many a reader of YAML. */}}
 {{- define "vermilion.labels" -}}
 {{- $context := index . 0 -}}
-{{- with $context.Values.commonLabels }}
-{{- toYaml . }}
-{{ end -}}
-{{ include "vermilion.selector" . }}
-app.kubernetes.io/version: {{ $context.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ $context.Release.Service }}
-app.kubernetes.io/part-of: vermilion
-helm.sh/chart: {{ printf "%s-%s" $context.Chart.Name $context.Chart.Version | replace "+" "_" }}
+{{- $ours := include "vermilion.selector" (list $context (index . 1)) | fromYaml -}}
+{{- $_ := set $ours "app.kubernetes.io/version" $context.Chart.AppVersion -}}
+{{- $_ := set $ours "app.kubernetes.io/managed-by" $context.Release.Service -}}
+{{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" $context.Chart.Name $context.Chart.Version | replace "+" "_") -}}
+{{- $own := dict -}}
+{{- if gt (len .) 2 -}}{{- $own = index . 2 | default dict -}}{{- end -}}
+{{- toYaml (merge $ours $own $context.Values.commonLabels (dict "app.kubernetes.io/part-of" "vermilion")) -}}
 {{- end -}}
 
 {{/* Of pods: without versions, so that a new chart alone rolls nothing. */}}
 {{- define "vermilion.podLabels" -}}
 {{- $context := index . 0 -}}
-{{- with $context.Values.commonLabels }}
-{{- toYaml . }}
-{{ end -}}
-{{ include "vermilion.selector" . }}
-app.kubernetes.io/part-of: vermilion
+{{- $ours := include "vermilion.selector" . | fromYaml -}}
+{{- toYaml (merge $ours $context.Values.commonLabels (dict "app.kubernetes.io/part-of" "vermilion")) -}}
 {{- end -}}
 
 {{/* (list CONTEXT IMAGE) */}}

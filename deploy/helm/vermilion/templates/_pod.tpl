@@ -227,7 +227,7 @@ livenessProbe:
   httpGet:
     path: /healthz
     port: http
-  # The loop itself is given 60 s by /healthz.
+  # The loop itself is given 90 s by /healthz.
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 3
@@ -277,16 +277,17 @@ affinity:
 {{- end }}
 {{- end -}}
 
-{{/* (list CONTEXT IMAGE): waits for the topics. The broker is of this release, so no hook can have made them before. */}}
+{{/* (list CONTEXT IMAGE ROLE): waits for the topics, where no hook can have made them before: the broker is of this
+     release, or Strimzi makes them. */}}
 {{- define "vermilion.waitForTopics" -}}
 {{- $context := index . 0 -}}
 - name: topics
-  image: {{ include "vermilion.image" . | quote }}
+  image: {{ include "vermilion.image" (list $context (index . 1)) | quote }}
   imagePullPolicy: {{ $context.Values.image.pullPolicy }}
   {{- include "vermilion.containerSecurity" $context | nindent 2 }}
   command: [sh, -c, "until vermilion topics describe; do sleep 2; done"]
   env:
-    {{- include "vermilion.environment" (list $context "admin") | nindent 4 }}
+    {{- include "vermilion.environment" (list $context (index . 2)) | nindent 4 }}
   volumeMounts:
     {{- include "vermilion.mounts" (list $context) | nindent 4 }}
   resources:

@@ -45,11 +45,16 @@ def _stage(name: str, consumes: Topic, produces: Topic) -> tuple[Right, ...]:
     )
 
 
+_PUBLISHES = (_write(PAYLOADS), _write(SENSORS))
+
 ROLES: Final[dict[str, tuple[Right, ...]]] = {
-    "capture": (_write(PAYLOADS), _write(SENSORS)),
+    "capture": _PUBLISHES,
     "fingerprint": _stage("fingerprint", PAYLOADS, FINGERPRINTS),
     "classify": _stage("classify", FINGERPRINTS, CLASSIFIED),
     "tail": tuple(_read(topic) for topic in TOPICS),
+    # What `replay --verify` needs beyond that: what became of it, and where it was lost.
+    "verify": (*_PUBLISHES, _read(CLASSIFIED), _read(FINGERPRINTS), _read(DEADLETTER)),
+    # Dead letters put back; a replay of captures has capture's rights.
     "replay": (
         _read(DEADLETTER),
         Right("Read", "group", "replay"),
