@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +16,10 @@ from vermilion_capture.metrics import CaptureMetrics, Numbers
 from vermilion_capture.publish import Publisher
 from vermilion_capture.source import FileSource, time_mark
 from vermilion_pipeline.codec import Codec
+from vermilion_pipeline.kafka import settings as kafka
+from vermilion_pipeline.kafka.producer import KafkaProducer
 from vermilion_pipeline.memory import MemoryBroker
+from vermilion_pipeline.memory.producer import MemoryProducer
 from vermilion_pipeline.ports import Broker
 from vermilion_pipeline.topics import PAYLOADS, SENSORS, TOPICS, Topic
 
@@ -52,6 +55,37 @@ def broker(**more: Any) -> MemoryBroker:
     made = MemoryBroker(**more)
     made.create([topic.full_name(PREFIX) for topic in TOPICS], 2, None)
     return made
+
+
+class Asked(MemoryBroker):
+    """Keeps what its producers were to know, and whether they are patient."""
+
+    def producer(self, known: Sequence[str] = (), *, patient: bool = False) -> MemoryProducer:
+        self.asked = [*getattr(self, "asked", ()), (known, patient)]
+        return super().producer(known, patient=patient)
+
+
+def test_a_live_source_waits_for_no_topic_and_its_heartbeats_outlast_an_outage() -> None:
+    made = Asked()
+    topics = tuple(topic.full_name(PREFIX) for topic in (PAYLOADS, SENSORS))
+    made.create(topics, 2, None)
+    Publisher(made, Codec(), PREFIX)
+    assert made.asked == [(topics, False), (topics, True)]
+
+
+def test_where_kafka_is_away_a_record_of_a_known_topic_is_queued_at_once() -> None:
+    def asks(names: Sequence[str]) -> None:
+        raise AssertionError(f"asked for {names}")
+
+    config = kafka.producer({"bootstrap.servers": "127.0.0.1:1"}, patient=True)
+    assert config["message.timeout.ms"] == 0
+    producer = KafkaProducer(config, asks, ["known"])
+    began = time.monotonic()
+    producer.produce("known", b"key", b"value")
+    assert time.monotonic() - began < 5  # and not the ten seconds of a question to the broker
+    assert producer.flush(0) == 1
+    # A user's own wins, by either name.
+    assert kafka.producer({"delivery.timeout.ms": "5"}, patient=True)["message.timeout.ms"] == "5"
 
 
 def records(source: Broker, topic: Topic) -> list[Any]:

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from vermilion_capture.heartbeats import Tally
+from vermilion_capture.metrics import Numbers
+from vermilion_capture.workers import together
+
 _PARENT = """
 import os, time
 from vermilion_capture.workers import _end_with
@@ -30,6 +34,13 @@ def test_a_worker_ends_when_its_parent_is_killed() -> None:
     while _runs(child):
         assert time.monotonic() < deadline, f"process {child} has outlived its parent"
         time.sleep(0.05)
+
+
+def test_what_shares_an_interface_was_blind_once() -> None:
+    part = Numbers(Tally(packets=3, dropped_kernel=1, blind=10), {"not_ip": 2}, flows=5)
+    total = together([part, part._replace(tally=part.tally._replace(blind=12)), part])
+    assert total == Numbers(Tally(packets=9, dropped_kernel=3, blind=12), {"not_ip": 6}, flows=15)
+    assert together([]) == Numbers()
 
 
 def _word(process: subprocess.Popen[bytes]) -> bytes:

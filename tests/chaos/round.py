@@ -103,11 +103,9 @@ def play(plan: Plan, seed: int, folder: Path, port: int, tell: Tell = lambda _: 
             world.feeder.fill(1 + missing // EVENTS_A_PASS)
         tell(f"{time.monotonic() - began:5.1f} s  no more traffic, {world.feeder.runs} runs; verifying")
         verdict = world.verdict()
-        world.idle()
         troubles += [*world.feeder.trouble, *world.odd_runs]
-        codes = world.fleet.close()
-        if any(codes):
-            troubles.append(f"exit codes at the end: {codes}")
+        if any(world.exit_codes):
+            troubles.append(f"exit codes at the end: {world.exit_codes}")
         return Outcome(
             seed, verdict, world.events, hits, world.at_points, troubles, world.fleet.ends,
             time.monotonic() - began, [kind.kind for kind in plan.kinds if kind not in kinds],

@@ -130,7 +130,8 @@ def _watched(
     capture.process.wait(60)
     told = replicas["fingerprint"].metric("events_total", 'type="tcp"') or 0
     events = _settled(replicas["fingerprint"].metric, replicas["classify"].metric)
-    return _report(memory, seconds, told, events, fleet.ends)
+    lost = [f"{name}: {count:.0f}" for name, count in _lost(replicas).items()]
+    return _report(memory, seconds, told, events, [*fleet.ends, *lost])
 
 
 class _Pace:
@@ -193,6 +194,13 @@ def _settled(fingerprint: object, classify: object) -> tuple[float, float]:
     return fingerprint("records_produced_total"), classify("records_produced_total")
 
 
+def _lost(replicas: Mapping[str, Replica]) -> dict[str, float]:
+    """What services count that they did not answer: none of it may be."""
+    names = ("records_expired_total", "dlq_total", "flows_evicted_total", "flows_failed_total")
+    found = {f"{stage} {name}": one.metric(name) or 0.0 for stage, one in replicas.items() for name in names}
+    return {name: count for name, count in found.items() if count}
+
+
 def _recordings(path: Path) -> int:
     """Write the Ethernet frames of all recordings into one capture at ``path``: how many flows it has.
 
@@ -209,7 +217,7 @@ def _recordings(path: Path) -> int:
 
 
 def _report(
-    memory: Mapping[str, Memory], seconds: float, flows: float, events: tuple[float, float], ends: list[str]
+    memory: Mapping[str, Memory], seconds: float, flows: float, events: tuple[float, float], bad: list[str]
 ) -> int:
     half = min(30.0, seconds / 12)
     for at in range(0, int(seconds), 120):
@@ -218,7 +226,7 @@ def _report(
             for name, one in memory.items()
         )
         sys.stdout.write(f"minute {at / 60 + 1:.0f}: {', '.join(sizes)} MiB (of files)\n")
-    good = not ends and flows >= FLOWS_A_MINUTE * seconds / 60
+    good = not bad and flows >= FLOWS_A_MINUTE * seconds / 60
     sys.stdout.write(f"{flows:,.0f} flows in {seconds / 60:.0f} minutes; ")
     sys.stdout.write(f"{events[0]:,.0f} events, {events[1]:,.0f} answers\n")
     for name, one in memory.items():
@@ -228,7 +236,7 @@ def _report(
             f"{name:<12} {early / 2**20:6.1f} MiB at minute {seconds / 180:.0f}, {late / 2**20:6.1f} MiB at "
             f"minute {seconds / 60:.0f}: {late / early - 1:+.1%}\n"
         )
-    sys.stdout.writelines(f"{end}\n" for end in ends)
+    sys.stdout.writelines(f"{each}\n" for each in bad)
     return 0 if good else 1
 
 

@@ -57,6 +57,8 @@ class World:
     """What the verifier expects in ``classified``."""
     at_points: Counter[str] = field(default_factory=Counter)
     """What was done at which point of a transaction, and how often."""
+    exit_codes: list[int] = field(default_factory=list)
+    """Of the services, when they were told to end."""
     disk: Path | None = None
     """Where the small file system is mounted; None: it cannot be here."""
 
@@ -128,7 +130,10 @@ class World:
         return found
 
     def verdict(self) -> verify.Verdict:
-        """What differs from an undisturbed run. All that was published must be acknowledged."""
+        """What differs from an undisturbed run; it ends the services.
+
+        All that was published must be acknowledged.
+        """
         payloads: dict[Partition, list[Message]] = {}
         for message in self.read(PAYLOADS):
             payloads.setdefault(message.partition, []).append(message)
@@ -139,22 +144,31 @@ class World:
             if undisturbed.by_run[run] != _scanned(path)
         ]
         self.events = len(undisturbed.events)
-        found = self.read(CLASSIFIED, self.events)
         dead = undisturbed.dead + verify.undecodable(self.read(FINGERPRINTS), self.prefix, self.codec)
-        letters = self.read(DEADLETTER, len(dead))
-        late = self.read(CLASSIFIED, len(found))
-        return verify.compare(undisturbed.events, verify.classified(late, self.codec)) + verify.compare(
+        self.read(CLASSIFIED, self.events)
+        self.read(DEADLETTER, len(dead))
+        self._come_to_rest()
+        # Not before: what a replica that still recovers brings, or its end, nobody would see.
+        answers, letters = self.read(CLASSIFIED), self.read(DEADLETTER)
+        return verify.compare(undisturbed.events, verify.classified(answers, self.codec)) + verify.compare(
             dead, verify.letters(letters)
         )
 
-    def idle(self) -> None:
-        """Wait until the exported lag is zero everywhere. Raises NotHit."""
-        every = [one for stage in STAGES for one in self.fleet.of(stage)]
-        until(
-            lambda: all(one.metric("consumer_lag") == 0 for one in every),
-            "an exported lag of zero at every replica",
-            90.0,
-        )
+    def _come_to_rest(self) -> None:
+        """End the services once the exported lag is zero everywhere. Raises NotHit."""
+
+        def idle() -> bool:
+            for stage in STAGES:
+                every = self.fleet.of(stage)
+                # A replica that owns nothing yet has no lag either.
+                if sum(one.metric("partitions_assigned") or 0 for one in every) != PARTITIONS:
+                    return False
+                if any(one.metric("consumer_lag") != 0 for one in every):
+                    return False
+            return True
+
+        until(idle, "every partition to be somebody's, and an exported lag of zero at every replica", 90.0)
+        self.exit_codes = self.fleet.close()
 
     def kafka_is_well(self) -> None:
         """Wait until every partition has all its replicas in sync. Raises NotHit."""

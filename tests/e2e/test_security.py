@@ -172,8 +172,20 @@ def test_the_chain_works_with_just_the_rights_listed_and_tells_no_secret(
     events = EVENTS * cluster.runs
     done = vermilion("tail", "--from", "beginning", "--limit", str(events), *DEBUG, **as_user("tail"))
     assert len(done.stdout.splitlines()) == events, done.stderr
+    as_admin = KafkaBroker({"bootstrap.servers": cluster.bootstrap, **cluster.client}).producer()
+    for stage in ("payloads", "fingerprints"):
+        as_admin.produce(f"{PREFIX}{stage}", b"key", b"no avro")
+    as_admin.close()
+    # Each stage has written its letters, by its own right: those of runs before, which were put back, too.
+    runs = cluster.runs
+    letters = ("tail", "deadletter", "--from", "beginning", "--limit", str(runs * (runs + 1)))
+    assert vermilion(*letters, **as_user("tail")).returncode == 0
     replayed = vermilion("replay", "--from", "deadletter", **as_user("replay"))
-    assert (replayed.returncode, replayed.stderr) == (0, "0 dead letters put back; 0 left\n")
+    assert (replayed.returncode, replayed.stderr) == (
+        0,
+        f"{2 * runs} dead letters put back: {runs} to {PREFIX}fingerprints, {runs} to {PREFIX}payloads; "
+        "0 left\n",
+    )
     doctor = vermilion("doctor", "--role", "fingerprint", *DEBUG, **as_user("fingerprint"))
     assert doctor.returncode == 0, doctor.stdout
     told = [published.stderr, done.stderr, replayed.stderr, doctor.stdout + doctor.stderr]

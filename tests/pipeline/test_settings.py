@@ -31,6 +31,11 @@ def test_secrets_come_from_files_and_are_masked(tmp_path: Path) -> None:
     config = load(kafka_secret_files={"sasl.password": tmp_path / "pw"}).kafka_config()
     assert config["sasl.password"] == "hush"
     assert masked(config)["sasl.password"] == "***"
+    assert masked({"sasl.username": "me", "client.id": "c"}, ["sasl.username"]) == {
+        "sasl.username": "***",
+        "client.id": "c",
+    }
+    assert masked({"sasl.kerberos.kinit.cmd": "kinit -p hush"}) == {"sasl.kerberos.kinit.cmd": "***"}
     with pytest.raises(SettingsError, match=r"sasl\.password: .*none: No such file"):
         load(kafka_secret_files={"sasl.password": tmp_path / "none"}).kafka_config()
 

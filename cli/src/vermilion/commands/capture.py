@@ -183,8 +183,10 @@ def _together(config: "Settings", policy: "Policy") -> None:
                 try:
                     _live(config, policy, opened, session, tell)
                 finally:
-                    session.settle()
-                    tell(session.numbers())
+                    try:
+                        session.settle()
+                    finally:
+                        tell(session.numbers())
         except VermilionError as error:
             typer.echo(f"vermilion: error: {error}", err=True)
             raise typer.Exit(1) from None

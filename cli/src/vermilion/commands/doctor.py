@@ -84,7 +84,8 @@ def _checks(config: Settings, roles: list[str]) -> list[Check]:
             raise AccessDenied(f"{'; '.join(lacking)}; grant it, as docs/security.md has it")
         return f"all that {', '.join(roles)} need"
 
-    shown = ", ".join(f"{name}={value}" for name, value in masked(config.kafka_config()).items())
+    printable = masked(config.kafka_config(), config.kafka_secret_files)
+    shown = ", ".join(f"{name}={value}" for name, value in printable.items())
     return [
         Check("settings", lambda: shown),
         Check("knowledge", _knowledge),

@@ -146,15 +146,20 @@ def _undecoded(message: Message, error: DecodeError) -> bytes:
     return b""
 
 
+def _headers(message: Message) -> dict[str, str | list[str]]:
+    """By name; a list where a name comes more than once, as Kafka allows."""
+    found: dict[str, list[str]] = {}
+    for name, value in message.headers:
+        found.setdefault(name, []).append(printable(value.decode("utf-8", "backslashreplace"), 1024))
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
 def _dead_letter(message: Message) -> bytes:
     return orjson.dumps(
         {
             "partition": message.partition.number,
             "offset": message.offset,
-            "headers": {
-                name: printable(value.decode("utf-8", "backslashreplace"), 1024)
-                for name, value in message.headers
-            },
+            "headers": _headers(message),
             "key": message.key.hex() if message.key is not None else None,
             "value": message.value.hex() if message.value is not None else None,
         },

@@ -210,8 +210,11 @@ class Broker(Protocol):
     def reader(self, topics: Sequence[str], *, beginning: bool) -> Consumer:
         """Read every partition without a group, from the beginning or from now."""
 
-    def producer(self) -> Producer:
-        """An idempotent producer."""
+    def producer(self, known: Sequence[str] = (), *, patient: bool = False) -> Producer:
+        """An idempotent producer. ``known``: topics that are there, so that the first record does not wait.
+
+        ``patient``: it keeps a record until the broker takes it; others give it up after some minutes.
+        """
 
     def transactional(self, transactional_id: str) -> TransactionalProducer:
         """A transactional producer; fences an older one of the same id."""

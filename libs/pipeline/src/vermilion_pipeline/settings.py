@@ -1,6 +1,7 @@
 """Settings: flags, then ``VERMILION_*`` in the environment, then a TOML file, then the defaults."""
 
 import os
+from collections.abc import Container
 from pathlib import Path
 from socket import gethostname
 from typing import Annotated, Any, Literal
@@ -16,7 +17,10 @@ from pydantic_settings import (
 from vermilion_pipeline.errors import VermilionError
 
 CONFIG_FILE = "vermilion.toml"
-_SECRET_WORDS = ("password", "passphrase", "secret", "key.pem", "token", "sasl.jaas", "oauthbearer.config")
+_SECRET_WORDS = (
+    "password", "passphrase", "secret", "key.pem", "token", "sasl.jaas", "kinit.cmd", "oauthbearer.config",
+    "oauthbearer.extensions",
+)  # fmt: skip
 
 
 class SettingsError(VermilionError):
@@ -117,9 +121,9 @@ def _secret(name: str, path: Path) -> str:
     return secret
 
 
-def masked(config: dict[str, str]) -> dict[str, str]:
-    """librdkafka's settings for printing: secrets are starred."""
-    return {name: "***" if is_secret(name) else value for name, value in config.items()}
+def masked(config: dict[str, str], of_files: Container[str] = ()) -> dict[str, str]:
+    """librdkafka's settings for printing: secrets are starred, and whatever comes of a secret's file."""
+    return {name: "***" if is_secret(name) or name in of_files else value for name, value in config.items()}
 
 
 def is_secret(name: str) -> bool:

@@ -76,9 +76,12 @@ class Publisher:
         # A schema of another version (VERMILION_SCHEMA_DIR) is left to the general encoder.
         self._header = header if agrees(header, self._encode) else None
         self._encode_sensor = codec.encoder(SENSORS)
-        self._producer = broker.producer()
-        # Of its own: what has no room among the payloads must be told all the same.
-        self._teller = broker.producer()
+        # They are there, as was just asked: asking again with the first record would make a live source wait.
+        known = (self._topic, self._sensors)
+        self._producer = broker.producer(known)
+        # Of its own: what has no room among the payloads must be told all the same, and after an outage of
+        # whatever length, or its readers would not see that the sensor was blind.
+        self._teller = broker.producer(known, patient=True)
         self.produced = 0
         self._before = Tally()
         self._running: tuple[Run, Tally] | None = None

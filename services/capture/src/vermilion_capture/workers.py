@@ -31,6 +31,15 @@ Tell = Callable[[Numbers], None]
 Work = Callable[[LiveCapture, Tell], None]
 
 
+def together(parts: list[Numbers]) -> Numbers:
+    """What processes that share interfaces have counted: all of it, but they were blind at the same time."""
+    total = Numbers()
+    for each in parts:
+        total = total.plus(each)
+    blind = max((each.tally.blind for each in parts), default=0)
+    return total._replace(tally=total.tally._replace(blind=blind))
+
+
 class Workers:
     """Starts them, hears what they count, starts them anew when an interface was made anew.
 
@@ -41,17 +50,16 @@ class Workers:
     def __init__(self, captures: Callable[[], list[LiveCapture]], work: Work) -> None:
         self._captures, self._work = captures, work
         self._told: dict[Connection, Numbers] = {}
-        self._ended = Numbers()
+        self._past: tuple[Numbers, tuple[Numbers, ...]] = Numbers(), ()
+        """Of all that ran before those that run together now; and of these, of each that has ended."""
         self._all: list[ForkProcess] = []
         self._processes: list[ForkProcess] = []
         self._stopping = False
 
     def numbers(self) -> Numbers:
         """What all have counted. For any thread."""
-        total = self._ended
-        for each in list(self._told.values()):
-            total = total.plus(each)
-        return total
+        before, ended = self._past
+        return before.plus(together([*ended, *list(self._told.values())]))
 
     def stop(self) -> None:
         """End them: each ends its run. For signal handlers."""
@@ -86,7 +94,7 @@ class Workers:
 
     def _start(self, captures: list[LiveCapture]) -> None:
         context = multiprocessing.get_context("fork")
-        self._all = []
+        self._past, self._all = (self.numbers(), ()), []
         for capture in captures:
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(target=self._child, args=(captures, capture, theirs, os.getpid()))
@@ -125,7 +133,8 @@ class Workers:
                     self._told[pipe] = pipe.recv()
                 except EOFError:
                     last = self._told.pop(pipe)
-                    self._ended = self._ended.plus(last._replace(flows=0))
+                    before, ended = self._past
+                    self._past = before, (*ended, last._replace(flows=0))
                     pipe.close()
                     self._end()  # the others would see a part of the flows only
             tick()

@@ -111,9 +111,9 @@ class KafkaBroker:
         starts = self._first(every) if beginning else self._stable_ends(every)
         return KafkaReader(settings.consumer(self._config, f"vermilion-reader-{uuid.uuid4()}"), starts)
 
-    def producer(self) -> KafkaProducer:
-        """An idempotent producer."""
-        return KafkaProducer(settings.producer(self._config), self.partitions)
+    def producer(self, known: Sequence[str] = (), *, patient: bool = False) -> KafkaProducer:
+        """An idempotent producer that does not ask for topics ``known``; ``patient``: gives up no record."""
+        return KafkaProducer(settings.producer(self._config, patient=patient), self.partitions, known)
 
     def transactional(self, transactional_id: str) -> KafkaTransactionalProducer:
         """A transactional producer; fences an older one of the same id. Raises ``BrokerUnavailable``."""

@@ -31,9 +31,11 @@ def make_producer(config: dict[str, Any]) -> Producer:
 class KafkaProducer:
     """Counts deliveries and failures; never waits for the broker once a topic is known."""
 
-    def __init__(self, config: dict[str, Any], require_topics: RequireTopics) -> None:
+    def __init__(
+        self, config: dict[str, Any], require_topics: RequireTopics, known: Sequence[str] = ()
+    ) -> None:
         self._require_topics = require_topics
-        self._known: set[str] = set()
+        self._known = set(known)
         self._delivered = 0
         self._failures: Counter[str] = Counter()
         self._capacity = config["queue.buffering.max.messages"]

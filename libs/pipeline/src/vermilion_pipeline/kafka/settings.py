@@ -55,6 +55,7 @@ _TRANSACTIONAL: Mapping[str, Any] = {
 _ALIASES: Mapping[str, str] = {
     "compression.codec": "compression.type",
     "queue.buffering.max.ms": "linger.ms",
+    "delivery.timeout.ms": "message.timeout.ms",
     "metadata.broker.list": "bootstrap.servers",
     "request.required.acks": "acks",
 }
@@ -75,9 +76,9 @@ def consumer(user: Mapping[str, str], group: str) -> dict[str, Any]:
     return _merged(user, _CONSUMER, {**_CONSUMER_NEEDS, "group.id": group})
 
 
-def producer(user: Mapping[str, str]) -> dict[str, Any]:
-    """Settings of an idempotent producer."""
-    return _merged(user, _PRODUCER, _PRODUCER_NEEDS)
+def producer(user: Mapping[str, str], *, patient: bool = False) -> dict[str, Any]:
+    """Settings of an idempotent producer; ``patient``: one that gives up no record, however long it takes."""
+    return _merged(user, {**_PRODUCER, "message.timeout.ms": 0} if patient else _PRODUCER, _PRODUCER_NEEDS)
 
 
 def transactional(user: Mapping[str, str], transactional_id: str) -> dict[str, Any]:

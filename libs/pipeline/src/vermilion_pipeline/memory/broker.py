@@ -84,8 +84,8 @@ class MemoryBroker:
         """Read every partition without a group, from the beginning or from now."""
         return MemoryReader.of(self._cluster, topics, beginning=beginning)
 
-    def producer(self) -> MemoryProducer:
-        """A producer outside transactions."""
+    def producer(self, known: Sequence[str] = (), *, patient: bool = False) -> MemoryProducer:
+        """A producer outside transactions; it is asked for nothing that could wait, and gives nothing up."""
         return MemoryProducer(self._cluster, self._queue_size, self._linger)
 
     def transactional(self, transactional_id: str) -> MemoryTransactionalProducer:
