@@ -155,12 +155,9 @@ def _zombie(world: World, draw: random.Random) -> str:
             world.fleet.abandon(victim)
         lines = victim.log_lines(_NOT_COMMITTED)
         time.sleep(max(TRANSACTION_SECONDS, SESSION_SECONDS) + 1)
-        # Brokers that were down meanwhile begin to count its session anew.
-        others = [one for one in world.fleet.of(stage) if one is not victim]
-        until(
-            lambda: sum(one.metric("partitions_assigned") or 0 for one in others) == PARTITIONS,
-            "the others to have all partitions",
-        )
+        # Brokers that were down meanwhile begin to count its session anew, and who finds none of them up ends
+        # and is started again: the others are whoever runs when they are asked.
+        until(lambda: _assigned(world, stage, victim) == PARTITIONS, "the others to have all partitions")
     finally:
         victim.process.send_signal(signal.SIGCONT)
     until(lambda: not victim.running or victim.log_lines(_NOT_COMMITTED) > lines, "the zombie to notice", 90)
@@ -170,6 +167,12 @@ def _zombie(world: World, draw: random.Random) -> str:
     end = _end(victim)
     how = "its name taken over" if replaced else "its partitions taken over"
     return f"{stage}-{victim.number}, process {victim.pid}, stopped at {point}, {how}; woken, it {end}"
+
+
+def _assigned(world: World, stage: str, without: Replica) -> float:
+    """How many partitions the stage's replicas have, but for one."""
+    others = (one for one in world.fleet.of(stage) if one is not without)
+    return sum(one.metric("partitions_assigned") or 0 for one in others)
 
 
 def _state(pid: int) -> str:
