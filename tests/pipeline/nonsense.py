@@ -8,10 +8,15 @@ from types import TracebackType
 
 
 class Nonsense:
-    """Answers every request alike, but 401 where ``login`` (``user:password``) is missing. ``url``: where."""
+    """Answers every request alike, but 401 where ``login`` (``user:password``) is missing. ``url``: where.
 
-    def __init__(self, status: int, body: bytes, delay: float = 0.0, login: str | None = None) -> None:
-        self.status, self.body, self.delay = status, body, delay
+    ``delay``: seconds before it answers. ``drip``: seconds before each byte of the body.
+    """
+
+    def __init__(
+        self, status: int, body: bytes, delay: float = 0.0, login: str | None = None, drip: float = 0.0
+    ) -> None:
+        self.status, self.body, self.delay, self.drip = status, body, delay, drip
         self.asked = 0
         wanted = None if login is None else f"Basic {b64encode(login.encode()).decode()}"
         outer = self
@@ -26,7 +31,12 @@ class Nonsense:
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(outer.body)))
                 self.end_headers()
-                self.wfile.write(outer.body)
+                if not outer.drip:
+                    self.wfile.write(outer.body)
+                    return
+                for byte in outer.body:
+                    time.sleep(outer.drip)
+                    self.wfile.write(bytes([byte]))
 
             do_GET = do_POST = do_PUT = answer  # noqa: N815
 

@@ -213,6 +213,21 @@ def test_a_slow_registry_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) ->
         assert time.monotonic() - began < 1.5
 
 
+def test_an_answer_that_comes_byte_by_byte_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte is in time, the whole never: three minutes here."""
+    monkeypatch.setattr(registries, "_PATIENCE", 0.3)
+    with Nonsense(200, json.dumps({"id": 5, "schema": OURS}).encode(), drip=0.05) as stub:
+        registry = SchemaRegistry(stub.url)
+        began = time.monotonic()
+        for ask in (lambda: registry.schema_of(5), lambda: registry.id_of("a-value", OURS)):
+            with pytest.raises(RegistryUnavailable, match=r"no whole answer in 0\.6 s"):
+                ask()
+        assert time.monotonic() - began < 3
+        wait(lambda: not [one for one in threading.enumerate() if one.name == "registry"], "an end of both")
+        stub.drip = 0
+        assert registry.schema_of(5) == OURS
+
+
 @pytest.mark.parametrize("kind", ["PROTOBUF", "JSON"])
 def test_only_what_the_registry_calls_another_type_is_no_avro(kind: str) -> None:
     with Nonsense(200, json.dumps({"schema": "message X {}", "schemaType": kind}).encode()) as stub:

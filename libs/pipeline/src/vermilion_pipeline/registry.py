@@ -9,6 +9,8 @@ import re
 import weakref
 from base64 import b64encode
 from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
@@ -29,7 +31,7 @@ _REFUSED: Final = (409, 422)
 _NO_AVRO: Final = ("PROTOBUF", "JSON")
 """The other types of schema that a registry keeps."""
 _PATIENCE: Final = 5.0
-"""Seconds to wait for an answer: the poll loop must be heard of every minute."""
+"""Seconds to wait for a connection, and for each next byte: the poll loop must be heard of every minute."""
 _ADDRESS: Final = re.compile(
     r"(?P<scheme>https?://)"
     r"(?:(?P<login>[^/?#]*)@)?"
@@ -46,19 +48,25 @@ class SchemaRegistry:
         """``url``: where it answers; a user and a password in it are used. Raises SettingsError."""
         # A password must not get into messages and logs, and its HTTP library logs each URL.
         self._url, login = _apart(url)
-        settings: dict[str, Any] = {"url": self._url, "timeout": _PATIENCE, "max.retries": 0}
+        self._settings: dict[str, Any] = {"url": self._url, "timeout": _PATIENCE, "max.retries": 0}
+        # Each address is asked in turn, and takes two waits: it may connect late, and answer late.
+        self._deadline = 2 * _PATIENCE * (1 + self._url.count(","))
         self._secrets: list[str] = []
         if login:
             user, _, password = login.partition(":")
             plain = f"{unquote(user)}:{unquote(password)}"
-            settings["basic.auth.user.info"] = plain
+            self._settings["basic.auth.user.info"] = plain
             self._secrets = [b64encode(plain.encode()).decode(), password or user, unquote(password or user)]
         try:
-            self._client = SchemaRegistryClient(settings)
+            self._client = self._connected()
         except ValueError as error:
             raise SettingsError(f"registry_url: {self._masked(str(error))}") from None
-        weakref.finalize(self, self._client.close)
         self._ids: dict[tuple[str, str], int] = {}
+
+    def _connected(self) -> SchemaRegistryClient:
+        client = SchemaRegistryClient(self._settings)
+        weakref.finalize(self, client.close)
+        return client
 
     def id_of(self, subject: str, schema: str) -> int:
         """The id of ``schema`` under ``subject``, where it is registered as BACKWARD_TRANSITIVE if need be.
@@ -117,7 +125,7 @@ class SchemaRegistry:
     def _asked(self, ask: Callable[[], T], none: tuple[int, ...] = _NOT_FOUND) -> T | None:
         """The answer; None where the registry says, by an error code in ``none``, that there is none."""
         try:
-            return ask()
+            return self._in_time(ask)
         except SchemaRegistryError as error:
             if error.error_code in none:
                 return None
@@ -127,7 +135,7 @@ class SchemaRegistry:
 
     def _required(self, ask: Callable[[], T], subject: str) -> T:
         try:
-            return ask()
+            return self._in_time(ask)
         except SchemaRegistryError as error:
             if error.http_status_code in _REFUSED:
                 raise SchemaRefused(
@@ -138,6 +146,28 @@ class SchemaRegistry:
             raise self._unavailable(error) from None
         except Exception as error:
             raise self._unavailable(error) from None
+
+    def _in_time(self, ask: Callable[[], T]) -> T:
+        """What ``ask`` returns or raises; TimeoutError where it takes longer than any answer may.
+
+        The HTTP library limits each read alone, so that an answer that comes byte by byte never ends.
+        """
+        answer: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                answer.set_result(ask())
+            except Exception as error:
+                answer.set_exception(error)
+
+        Thread(target=run, name="registry", daemon=True).start()
+        try:
+            return answer.result(self._deadline)
+        except TimeoutError:
+            # The thread is left behind: what it reads from is closed, which ends it.
+            self._client.close()
+            self._client = self._connected()
+            raise TimeoutError(f"no whole answer in {self._deadline:g} s") from None
 
     @staticmethod
     def _id(found: object) -> int:
