@@ -53,7 +53,7 @@ def _victim(world: World, draw: random.Random, stage: str) -> Replica:
         found[:] = [one for one in world.fleet.of(stage) if one.running and one.ready()]
         return bool(found)
 
-    until(there, f"a ready replica of {stage}")
+    world.until(there, f"a ready replica of {stage}")
     return draw.choice(found)
 
 
@@ -82,7 +82,7 @@ def _hit(
     point, count = points.choose(draw, at)
     armed.arm(point, action, count)
     try:
-        until(lambda: armed.hit() is not None, f"a {stage} at point {point!r}")
+        world.until(lambda: armed.hit() is not None, f"a {stage} at point {point!r}")
     finally:
         armed.disarm()
     victim = world.fleet.started[armed.hit() or 0]
@@ -103,8 +103,8 @@ def _kill_at_point(stage: str) -> Inject:
 
 
 def _kill_capture(world: World, draw: random.Random) -> str:
-    until(lambda: _answers(world), "a broker to answer")  # without one it refuses to begin
-    return world.feeder.kill_one(draw)
+    world.until(lambda: _answers(world), "a broker to answer")  # without one it refuses to begin
+    return world.feeder.kill_one(draw, world.until)
 
 
 def _terminate(world: World, draw: random.Random) -> str:
@@ -123,8 +123,8 @@ def _scale(world: World, draw: random.Random) -> str:
     seen = []
     for count in (4, 2):
         world.fleet.scale(stage, count)
-        until(lambda: sum(_partitions(world, stage)) == PARTITIONS and min(_partitions(world, stage)) > 0,
-              f"partitions shared out among {count} of {stage}", 90.0)  # fmt: skip
+        world.until(lambda: sum(shared := _partitions(world, stage)) == PARTITIONS and min(shared) > 0,
+                    f"partitions shared out among {count} of {stage}", 90.0)  # fmt: skip
         seen.append("+".join(f"{number:.0f}" for number in _partitions(world, stage)))
         time.sleep(draw.uniform(0.5, 2))
     return f"{stage} 1→4→2: partitions {', then '.join(seen)}"
@@ -138,7 +138,7 @@ def _abort(world: World, draw: random.Random) -> str:
     stage = draw.choice(STAGES)
     lines = {one.pid: one.log_lines(_NOT_COMMITTED) for one in world.fleet.of(stage)}
     victim, point = _hit(world, draw, stage, points.ABORT, points.POINTS[1:4])
-    until(lambda: victim.log_lines(_NOT_COMMITTED) > lines.get(victim.pid, 0), "the abort in the log")
+    world.until(lambda: victim.log_lines(_NOT_COMMITTED) > lines.get(victim.pid, 0), "the abort in the log")
     if not victim.running:
         raise NotHit(f"{stage}-{victim.number} ended after the abort: {victim.log}")
     return f"{stage}-{victim.number}, process {victim.pid}, aborted at {point} and went on"
@@ -150,20 +150,24 @@ def _zombie(world: World, draw: random.Random) -> str:
     replaced = draw.random() < 0.5
     victim, point = _hit(world, draw, stage, points.STOP, points.POINTS[:4])
     try:
-        until(lambda: _state(victim.pid) == "T", f"process {victim.pid} to be stopped")
+        world.until(lambda: _state(victim.pid) == "T", f"process {victim.pid} to be stopped")
         if replaced:
             world.fleet.abandon(victim)
         lines = victim.log_lines(_NOT_COMMITTED)
         time.sleep(max(TRANSACTION_SECONDS, SESSION_SECONDS) + 1)
         # Brokers that were down meanwhile begin to count its session anew, and who finds none of them up ends
         # and is started again: the others are whoever runs when they are asked.
-        until(lambda: _assigned(world, stage, victim) == PARTITIONS, "the others to have all partitions")
+        world.until(
+            lambda: _assigned(world, stage, victim) == PARTITIONS, "the others to have all partitions"
+        )
     finally:
         victim.process.send_signal(signal.SIGCONT)
-    until(lambda: not victim.running or victim.log_lines(_NOT_COMMITTED) > lines, "the zombie to notice", 90)
+    world.until(
+        lambda: not victim.running or victim.log_lines(_NOT_COMMITTED) > lines, "the zombie to notice", 90
+    )
     if replaced:
         # Its name is another's: it must go.
-        until(lambda: not victim.running, "the fenced zombie to end", 90)
+        world.until(lambda: not victim.running, "the fenced zombie to end", 90)
     end = _end(victim)
     how = "its name taken over" if replaced else "its partitions taken over"
     return f"{stage}-{victim.number}, process {victim.pid}, stopped at {point}, {how}; woken, it {end}"
@@ -197,7 +201,9 @@ def _cut(world: World, draw: random.Random) -> str:
         world.network.heal(victim.pid)
     if not held:
         raise NotHit(f"process {victim.pid} had no connection to cut")
-    until(lambda: not victim.running or victim.log_lines(_NOT_COMMITTED) > lines, "the cut to be noticed", 90)
+    world.until(
+        lambda: not victim.running or victim.log_lines(_NOT_COMMITTED) > lines, "the cut to be noticed", 90
+    )
     return (
         f"{stage}-{victim.number} cut off at {point} for {seconds:.0f} s, {held} connections; "
         f"then it {_end(victim)}"
@@ -209,7 +215,7 @@ def _end(victim: Replica) -> str:
 
 
 def _poison(world: World, draw: random.Random) -> str:
-    until(lambda: _answers(world), "a broker to answer")
+    world.until(lambda: _answers(world), "a broker to answer")
     producer = world.broker.producer()
     count = draw.randint(2, 6)
     for number in range(count):
@@ -241,12 +247,12 @@ def _registry_gone(world: World, draw: random.Random) -> str:
             new = [one for started, one in list(world.fleet.started.items()) if started not in before]
             return [one for one in new if one.log_lines(_REGISTRY_GONE)]
 
-        until(lambda: bool(waiting()), f"a new {victim.stage} to wait for the registry")
+        world.until(lambda: bool(waiting()), f"a new {victim.stage} to wait for the registry")
         held = waiting()[0]
         time.sleep(draw.uniform(0, 5))
     finally:
         world.registry.start()
-    until(held.ready, f"{held.stage}-{held.number} to go on")
+    world.until(held.ready, f"{held.stage}-{held.number} to go on")
     return (
         f"process {pid} killed, back as {world.registry.pid}; {held.stage}-{held.number} waited and went on"
     )

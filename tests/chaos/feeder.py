@@ -6,11 +6,11 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from chaos.fleet import ENVIRONMENT, NotHit, until
+from chaos.fleet import ENVIRONMENT, NotHit
 
 ROOT: Final = Path(__file__).parent.parent.parent
 RECORDINGS: Final = tuple(sorted((ROOT / "cli/src/vermilion/recordings").glob("*.pcap")))
@@ -99,8 +99,8 @@ class Feeder:
         log = self._folder / f"capture.{threading.current_thread().name}.{self._count}.log"
         return Capture(files, self._bootstrap, self._prefix, log, self._environment)
 
-    def kill_one(self, draw: random.Random) -> str:
-        """Kill a capture while it publishes; what was seen. Raises NotHit."""
+    def kill_one(self, draw: random.Random, until: Callable[[Callable[[], bool], str], None]) -> str:
+        """Kill a capture while it publishes; what was seen. Raises what ``until`` raises, and NotHit."""
         files = [*SMALL, *RECORDINGS] * 4
         wanted = draw.randint(1, 12)
         capture = self.capture(files)

@@ -43,13 +43,21 @@ class NotHit(Exception):
     """A fault of which it could not be shown that it hit; says what was waited for."""
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Wait for ``condition``. Raises NotHit."""
-    deadline = time.monotonic() + seconds
+def until(
+    condition: Callable[[], bool],
+    what: str,
+    seconds: float = 60.0,
+    excused: Callable[[], bool] = lambda: False,
+) -> None:
+    """Wait for ``condition``; time in which it is ``excused`` does not count. Raises NotHit."""
+    left, now = seconds, time.monotonic()
     while not condition():
-        if time.monotonic() >= deadline:
+        if left <= 0:
             raise NotHit(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.05)
+        before, now = now, time.monotonic()
+        if not excused():
+            left -= now - before
 
 
 @dataclass(eq=False)

@@ -80,6 +80,8 @@ def play(plan: Plan, seed: int, folder: Path, port: int, tell: Tell = lambda _: 
             try:
                 for fault in lanes[lane]:
                     time.sleep(draw.uniform(0.5, 3))
+                    if lane is Lane.BROKERS:
+                        world.kafka_harmed.set()
                     try:
                         evidence = fault.inject(world, draw)
                     except NotHit as reason:
@@ -87,6 +89,9 @@ def play(plan: Plan, seed: int, folder: Path, port: int, tell: Tell = lambda _: 
                         evidence = f"NOT HIT: {reason}"
                     else:
                         hits[fault.kind] += 1
+                    finally:
+                        if lane is Lane.BROKERS:
+                            world.kafka_harmed.clear()
                     tell(f"{time.monotonic() - began:5.1f} s  {fault.kind}: {evidence}")
             except BaseException as error:
                 broken.append(error)

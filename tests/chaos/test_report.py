@@ -2,6 +2,7 @@
 
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from chaos import points
 from chaos.faults import FAULTS
 from chaos.feeder import Feeder
+from chaos.fleet import NotHit, until
 from chaos.report import FULL, report, shortfalls
 from chaos.round import Outcome, Plan
 from chaos.verify import Verdict
@@ -68,6 +70,13 @@ def test_a_refused_capture_is_trouble_when_nothing_is_down(
     else:
         feeder.fill(1)
     assert len(feeder.trouble) == (not refusable)
+
+
+def test_time_in_which_kafka_is_harmed_does_not_count() -> None:
+    began = time.monotonic()
+    with pytest.raises(NotHit, match=r"not within 0 s: a thing"):
+        until(lambda: False, "a thing", 0.2, lambda: time.monotonic() - began < 1.0)
+    assert 1.1 < time.monotonic() - began < 30
 
 
 def test_who_is_held_at_a_point_goes_on_when_released(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 import contextlib
 import random
 import subprocess
+import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -59,6 +60,8 @@ class World:
     """What was done at which point of a transaction, and how often."""
     exit_codes: list[int] = field(default_factory=list)
     """Of the services, when they were told to end."""
+    kafka_harmed: threading.Event = field(default_factory=threading.Event)
+    """Set while a fault of Kafka goes on, until all its replicas are in sync again."""
     disk: Path | None = None
     """Where the small file system is mounted; None: it cannot be here."""
 
@@ -102,6 +105,13 @@ class World:
     def knowledge(self) -> Knowledge:
         """What the services answer with."""
         return load()
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+        """Wait for something of a service. Raises NotHit.
+
+        Of Kafka's own faults three in a row may leave a service no minute in which it could commit.
+        """
+        until(condition, what, seconds, self.kafka_harmed.is_set)
 
     def topic(self, topic: Topic) -> str:
         """A topic's name here."""
