@@ -140,6 +140,9 @@ class Publisher:
         broken: BaseException | None = None
         try:
             for item in source:
+                if source.replayed and item.kind == "END_OF_RUN":
+                    # What is tried again must not come after it: the run's flows are over then.
+                    self._producer.flush(_STALLED_SECONDS)
                 # The end of a run is waited for: its readers would wait much longer.
                 self._item(item, patient=source.replayed or item.kind == "END_OF_RUN")
                 if heartbeats.due(source.newest):
