@@ -63,3 +63,4 @@ def test_what_a_full_disk_refuses_is_written_when_the_broker_is_well(
         cluster.start()
         assert producer.flush(30) == 0
         assert (producer.delivered, producer.failures) == (2, {})
+        producer.close()
