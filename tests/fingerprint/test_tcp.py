@@ -2,7 +2,7 @@
 
 import gzip
 import json
-import time
+import timeit
 from collections import Counter
 from ipaddress import ip_address
 from pathlib import Path
@@ -86,9 +86,8 @@ def test_options(options: str, groups: str) -> None:
 def test_options_end_where_a_header_can() -> None:
     """RFC 9293 3.1: 15 words at most. A record may hold anything, for a stranger wrote it."""
     assert string(0, b"\1" * (1 << 16)) == "(0000)" + "(01)" * 40
-    start = time.perf_counter()
-    string(0, b"\1" * (1 << 16))
-    assert time.perf_counter() - start < 0.005
+    # A busy machine may take one of them off its processor, not twenty.
+    assert min(timeit.repeat(lambda: string(0, b"\1" * (1 << 16)), number=1, repeat=20)) < 0.005
 
 
 @given(st.integers(-(1 << 31), (1 << 31) - 1), st.binary(max_size=60))
