@@ -6,11 +6,18 @@ import random
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from vermilion.dev.kafka import Cluster, DevError, ports_free
 from vermilion.dev.registry import Registry
 
 PortFinder = Callable[[int], int]
+
+# No example is held to the clock: that a machine is busy is no defect of what is tested.
+settings.register_profile(
+    "vermilion", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("vermilion")
 
 
 def find_ports(nodes: int) -> int:

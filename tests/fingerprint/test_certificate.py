@@ -27,7 +27,7 @@ from fingerprint.servers import (
     server_hello,
 )
 from fingerprint.test_tls_server import WARNING
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vermilion_fingerprint import certificate, oids, tls_server
@@ -320,7 +320,6 @@ def test_every_byte_corrupted() -> None:
         stream[at] = old
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_corrupted_chains_raise_only_the_parsers_own(data: st.DataObject) -> None:
     stream = bytearray(data.draw(st.sampled_from((SIMPLE, *chains()))))

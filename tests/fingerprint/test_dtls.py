@@ -106,7 +106,7 @@ def test_a_hello_retry_request_is_a_server_hello() -> None:
     ]  # fmt: skip
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     cuts=st.sets(st.integers(1, len(HELLO) - 1), max_size=10),
     together=st.integers(1, 4),

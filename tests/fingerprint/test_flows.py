@@ -52,7 +52,7 @@ def same(found: list[dict[str, Any]], expected: dict[str, Any]) -> None:
     assert {**event, **as_it_came} == {**expected, **as_it_came}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     number=st.integers(0, len(recorded()) - 1),
     size=st.sampled_from([1, 1, 1, 2, 7, 100, 536]),

@@ -70,7 +70,7 @@ def test_positions_are_those_in_the_direction() -> None:
     assert (only.begin, only.end) == (len(HELLO), len(HELLO) + len(first))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_every_truncation_is_the_beginning_of_the_whole(draw: st.DataObject) -> None:
     data, expected = conversation()
@@ -159,7 +159,7 @@ def test_what_a_servers_first_frame_looks_like(data: bytes, expected: bool) -> N
 
 
 @given(st.binary(max_size=300), st.integers(0, 300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes(data: bytes, cut: int) -> None:
     def outcome(parts: list[bytes]) -> tuple[list[Any], str]:
         reader, out = FrameReader(server=True), []

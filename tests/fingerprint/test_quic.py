@@ -139,7 +139,7 @@ def test_versions(version: int, number: int) -> None:
     assert event["fingerprints"]["quic"] == STRING.format(number)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     cuts=st.sets(st.integers(1, len(LARGE) - 1), max_size=12),
     packets=st.integers(1, 4),
