@@ -1,15 +1,19 @@
 """``make scaling``: how much more two and four replicas of classify do, each on a quarter of a core.
 
-A backlog lies evenly in all partitions of ``fingerprints``; what each number of replicas takes from it in a
-window is counted by their own metrics. Needs root, for control groups (version 1 or 2).
+A backlog lies evenly in all partitions of ``fingerprints``, one for each number of replicas; what they take
+from it is counted by their own metrics. They are measured in turns, the others stopped meanwhile: a machine
+whose speed changes from one half minute to the next does so for all of them. Needs root, for control groups
+(version 1 or 2).
 """
 
+import os
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,9 +37,10 @@ PARTITIONS: Final = 12
 _GROUPS = Path("/sys/fs/cgroup")
 _QUOTA_US, _PERIOD_US = 25_000, 100_000
 _WARM_UP_SECONDS = 4.0
-_WINDOWS, _WINDOW_SECONDS = 3, 8.0
-_BACKLOG_OF_ONE = 200_000
-"""Events for each replica to answer: more than it can in the window."""
+_TURNS, _TURN_SECONDS = 16, 2.0
+"""Who waits for the turns of two others is still in its group, and in its transaction."""
+_BACKLOG_OF_ONE = 300_000
+"""Events for each replica to answer: more than it can before the last turn is over."""
 _ENVIRONMENT = {"VERMILION_BATCH_RECORDS": "500"}
 
 
@@ -47,53 +52,91 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="vermilion-scaling-", ignore_cleanup_errors=True) as scratch,
         Cluster(Path(scratch, "kafka"), port=find_ports(1)) as cluster,
     ):
-        rates = {count: _measure(count, cluster.bootstrap, Path(scratch)) for count in COUNTS}
+        rates = _rates(cluster.bootstrap, Path(scratch))
     for count, rate in rates.items():
         sys.stdout.write(f"{count} x 1/4 core: {rate:,.0f} events/s, {rate / rates[1]:.2f} x one\n")
     return 0 if all(rates[count] >= factor * rates[1] for count, factor in WANTED.items()) else 1
 
 
-def _measure(count: int, bootstrap: str, scratch: Path) -> float:
-    """Events a second that ``count`` replicas answer."""
-    prefix = f"scaling-{count}."
-    folder = scratch / str(count)
-    folder.mkdir()
-    backlog = count * _BACKLOG_OF_ONE
-    _fill(bootstrap, prefix, backlog)
-    with ExitStack() as stack:
-        fleet = Fleet(folder, bootstrap, prefix, _ENVIRONMENT, launcher=False)
-        stack.callback(fleet.kill)
-        fleet.scale("classify", count)
-        replicas = fleet.of("classify")
+@dataclass
+class _Measured:
+    """So many replicas, with a backlog of their own."""
+
+    replicas: Sequence[Replica]
+    backlog: int
+    answered: float = 0.0
+    """Events, in all its turns."""
+    seconds: float = 0.0
+
+    def signal(self, number: signal.Signals) -> None:
+        """Stop or go on."""
+        for one in self.replicas:
+            os.kill(one.pid, number)
+
+    def turn(self) -> None:
+        """Go on for a while."""
+        self.signal(signal.SIGCONT)
+        began, before = time.monotonic(), _consumed(self.replicas)
+        time.sleep(_TURN_SECONDS)
+        after = _consumed(self.replicas)
+        if after >= self.backlog:
+            raise NotHit(f"the backlog of {self.backlog} events was too small for {len(self.replicas)}")
+        self.answered += after - before
+        self.seconds += time.monotonic() - began
+        self.signal(signal.SIGSTOP)
+
+    def settle(self) -> None:
+        """Answer what is left."""
         until(
-            lambda: [one.metric("partitions_assigned") for one in replicas] == [PARTITIONS / count] * count,
-            f"the partitions to be shared out among {count}",
-        )
-        with ExitStack() as quotas:
-            for one in replicas:
-                quotas.enter_context(_quarter_of_a_core(one))
-            time.sleep(_WARM_UP_SECONDS)
-            # Whatever else the machine does can only make a window worse: the best one counts.
-            rate = max(_rate(replicas) for _ in range(_WINDOWS))
-        left = backlog - _consumed(replicas)
-        if left < rate:
-            raise NotHit(f"the backlog was too small: {left:.0f} of {backlog} events were left")
-        until(
-            lambda: all(one.metric("consumer_lag") == 0 for one in replicas)
-            and _consumed(replicas) >= backlog,
+            lambda: all(one.metric("consumer_lag") == 0 for one in self.replicas)
+            and _consumed(self.replicas) >= self.backlog,
             "the backlog to be answered, and the exported lag to be zero again", 300.0,
         )  # fmt: skip
-        sys.stderr.write(
-            f"{count} replicas: {rate:,.0f} events/s; lag zero after {_consumed(replicas):,.0f}\n"
-        )
-        return rate
+        done = _consumed(self.replicas)
+        sys.stderr.write(f"{len(self.replicas)} replicas: lag zero after {done:,.0f} events\n")
 
 
-def _rate(replicas: Sequence[Replica]) -> float:
-    """Events a second in one window."""
-    began, before = time.monotonic(), _consumed(replicas)
-    time.sleep(_WINDOW_SECONDS)
-    return (_consumed(replicas) - before) / (time.monotonic() - began)
+def _rates(bootstrap: str, scratch: Path) -> dict[int, float]:
+    """Events a second, by the number of replicas that answer them."""
+    for count in COUNTS:
+        _fill(bootstrap, _prefix(count), count * _BACKLOG_OF_ONE)
+    with ExitStack() as stack:
+        measured = {}
+        with ExitStack() as quotas:
+            for count in COUNTS:
+                measured[count] = _started(count, bootstrap, scratch, stack)
+                for one in measured[count].replicas:
+                    quotas.enter_context(_quarter_of_a_core(one))
+            time.sleep(_WARM_UP_SECONDS)
+            for each in measured.values():
+                each.signal(signal.SIGSTOP)
+            for _ in range(_TURNS):
+                for each in measured.values():
+                    each.turn()
+            for each in measured.values():
+                each.signal(signal.SIGCONT)
+        for each in measured.values():
+            each.settle()
+    return {count: each.answered / each.seconds for count, each in measured.items()}
+
+
+def _prefix(count: int) -> str:
+    return f"scaling-{count}."
+
+
+def _started(count: int, bootstrap: str, scratch: Path, stack: ExitStack) -> _Measured:
+    """So many replicas, each with as many partitions."""
+    folder = scratch / str(count)
+    folder.mkdir()
+    fleet = Fleet(folder, bootstrap, _prefix(count), _ENVIRONMENT, launcher=False)
+    stack.callback(fleet.kill)
+    fleet.scale("classify", count)
+    replicas = fleet.of("classify")
+    until(
+        lambda: [one.metric("partitions_assigned") for one in replicas] == [PARTITIONS / count] * count,
+        f"the partitions to be shared out among {count}",
+    )
+    return _Measured(replicas, count * _BACKLOG_OF_ONE)
 
 
 def _consumed(replicas: Sequence[Replica]) -> float:
